@@ -1,0 +1,527 @@
+//! The tensor handle.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::convert;
+use crate::dtype::DType;
+use crate::map::MappedFile;
+use crate::recipe::{Recipe, row_major};
+
+/// What can be wrong with a tensor.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+pub enum TensorError {
+    /// The element count or byte length exceeds what can be addressed.
+    #[error("shape {shape:?} is too large")]
+    TooLarge {
+        /// The shape.
+        shape: Vec<u64>,
+    },
+    /// The source has fewer bytes than dtype and shape ask for.
+    #[error("{needed} bytes needed for {shape:?} of {dtype}, {found} found")]
+    TooShort {
+        /// Element type.
+        dtype: DType,
+        /// The shape.
+        shape: Vec<u64>,
+        /// Bytes that dtype and shape ask for.
+        needed: u64,
+        /// Bytes there.
+        found: u64,
+    },
+    /// An operation that works on whole bytes met a sub-byte type.
+    #[error("{dtype} elements cannot be moved one by one")]
+    SubByte {
+        /// Element type.
+        dtype: DType,
+    },
+    /// A conversion that does not exist.
+    #[error("no conversion from {from} to {to}")]
+    NoCast {
+        /// From.
+        from: DType,
+        /// To.
+        to: DType,
+    },
+    /// Operand shapes do not fit the recipe.
+    #[error("{what}")]
+    BadRecipe {
+        /// What does not fit.
+        what: String,
+    },
+}
+
+/// Where the bytes of a tensor come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// A range of a mapped file, row-major, starting at a byte offset.
+    Mapped {
+        /// The file.
+        file: Arc<MappedFile>,
+        /// First byte.
+        offset: u64,
+    },
+    /// A shared buffer.
+    Bytes(Arc<[u8]>),
+    /// One element, repeated.
+    Splat(Arc<[u8]>),
+    /// Uniform values in `[-scale, scale)` that depend on seed, position and nothing else; for
+    /// fixtures. `scale` is the bits of an `f64`.
+    Random {
+        /// Seed.
+        seed: u64,
+        /// Bits of the scale.
+        scale: u64,
+    },
+    /// Made from other tensors.
+    Recipe(Arc<Recipe>),
+}
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Inner {
+    dtype: DType,
+    shape: Vec<u64>,
+    source: Source,
+}
+
+/// A constant tensor: dtype, shape and a source that is read late. Cloning is cheap.
+///
+/// Equality, order and hash go by dtype, shape and source, never by the bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tensor(Arc<Inner>);
+
+/// Number of elements of a shape, if it can be addressed.
+pub(crate) fn element_count(shape: &[u64]) -> Result<usize, TensorError> {
+    shape
+        .iter()
+        .try_fold(1u64, |n, &d| n.checked_mul(d))
+        .filter(|&n| n <= 1 << 48)
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec() })
+}
+
+fn byte_len(dtype: DType, shape: &[u64]) -> Result<u64, TensorError> {
+    dtype
+        .bytes_for(element_count(shape)? as u64)
+        .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec() })
+}
+
+impl Tensor {
+    fn from_parts(dtype: DType, shape: Vec<u64>, source: Source) -> Self {
+        Self(Arc::new(Inner { dtype, shape, source }))
+    }
+
+    /// A range of a mapped file.
+    ///
+    /// # Errors
+    /// The file ends before the last element.
+    pub fn mapped(
+        file: &Arc<MappedFile>,
+        offset: u64,
+        dtype: DType,
+        shape: &[u64],
+    ) -> Result<Self, TensorError> {
+        let needed = byte_len(dtype, shape)?;
+        let found = (file.bytes().len() as u64).saturating_sub(offset);
+        if needed > found {
+            return Err(TensorError::TooShort { dtype, shape: shape.to_vec(), needed, found });
+        }
+        let source = Source::Mapped { file: Arc::clone(file), offset };
+        Ok(Self::from_parts(dtype, shape.to_vec(), source))
+    }
+
+    /// A tensor over bytes that are already in memory; for small ones.
+    ///
+    /// # Errors
+    /// The length of `bytes` is not what dtype and shape ask for.
+    pub fn from_bytes(dtype: DType, shape: &[u64], bytes: impl Into<Arc<[u8]>>) -> Result<Self, TensorError> {
+        let bytes = bytes.into();
+        let needed = byte_len(dtype, shape)?;
+        if needed != bytes.len() as u64 {
+            let found = bytes.len() as u64;
+            return Err(TensorError::TooShort { dtype, shape: shape.to_vec(), needed, found });
+        }
+        Ok(Self::from_parts(dtype, shape.to_vec(), Source::Bytes(bytes)))
+    }
+
+    /// Numbers converted to `dtype` as [`Recipe::Cast`] does.
+    ///
+    /// # Errors
+    /// The count is not that of the shape, or `dtype` cannot be made from numbers.
+    pub fn from_f64s(dtype: DType, shape: &[u64], values: &[f64]) -> Result<Self, TensorError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self::from_bytes(DType::F64, shape, bytes)?.converted(dtype)
+    }
+
+    /// Integers converted to `dtype` as [`Recipe::Cast`] does.
+    ///
+    /// # Errors
+    /// The count is not that of the shape, or `dtype` cannot be made from numbers.
+    pub fn from_i64s(dtype: DType, shape: &[u64], values: &[i64]) -> Result<Self, TensorError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self::from_bytes(DType::I64, shape, bytes)?.converted(dtype)
+    }
+
+    fn converted(&self, dtype: DType) -> Result<Self, TensorError> {
+        if !convert::castable(self.dtype(), dtype) {
+            return Err(TensorError::NoCast { from: self.dtype(), to: dtype });
+        }
+        let bytes = convert::cast(self.dtype(), dtype, &self.bytes()?, self.count());
+        Self::from_bytes(dtype, self.shape(), bytes)
+    }
+
+    /// One element repeated: `element` holds its bytes.
+    ///
+    /// # Errors
+    /// `element` is not one element of `dtype`, or the type is smaller than a byte.
+    pub fn splat(dtype: DType, shape: &[u64], element: &[u8]) -> Result<Self, TensorError> {
+        byte_len(dtype, shape)?;
+        let size = dtype.size().ok_or(TensorError::SubByte { dtype })?;
+        if element.len() != size {
+            let (needed, found) = (size as u64, element.len() as u64);
+            return Err(TensorError::TooShort { dtype, shape: vec![], needed, found });
+        }
+        Ok(Self::from_parts(dtype, shape.to_vec(), Source::Splat(element.into())))
+    }
+
+    /// Uniform values in `[-scale, scale)` that depend on seed and position only; integers are
+    /// truncated, `bool` is the sign.
+    ///
+    /// # Errors
+    /// The dtype cannot be made from numbers.
+    pub fn random(dtype: DType, shape: &[u64], seed: u64, scale: f64) -> Result<Self, TensorError> {
+        byte_len(dtype, shape)?;
+        if !convert::castable(DType::F64, dtype) {
+            return Err(TensorError::NoCast { from: DType::F64, to: dtype });
+        }
+        let source = Source::Random { seed, scale: scale.to_bits() };
+        Ok(Self::from_parts(dtype, shape.to_vec(), source))
+    }
+
+    /// A view of this tensor's flattened elements.
+    ///
+    /// # Errors
+    /// Lengths differ, an element lies outside, or the type is smaller than a byte.
+    pub fn strided(&self, shape: &[u64], strides: &[u64], offset: u64) -> Result<Self, TensorError> {
+        if self.dtype().size().is_none() {
+            return Err(TensorError::SubByte { dtype: self.dtype() });
+        }
+        if shape.len() != strides.len() {
+            let what = format!("{} strides for {} axes", strides.len(), shape.len());
+            return Err(TensorError::BadRecipe { what });
+        }
+        let count = element_count(shape)?;
+        let last = shape.iter().zip(strides).try_fold(offset, |at, (&d, &s)| {
+            at.checked_add(d.saturating_sub(1).checked_mul(s)?)
+        });
+        let inside = last.is_some_and(|last| last < self.count() as u64);
+        if count > 0 && !inside {
+            let what = format!(
+                "shape {shape:?}, strides {strides:?}, offset {offset} reach beyond {} elements",
+                self.count()
+            );
+            return Err(TensorError::BadRecipe { what });
+        }
+        if let (Source::Mapped { file, offset: start }, true) =
+            (&self.0.source, strides == row_major(shape))
+        {
+            let size = self.dtype().size().unwrap_or(1) as u64;
+            return Self::mapped(file, start + offset * size, self.dtype(), shape);
+        }
+        let recipe = Recipe::Strided { of: self.clone(), offset, strides: strides.to_vec() };
+        Ok(self.recipe(self.dtype(), shape.to_vec(), recipe))
+    }
+
+    fn recipe(&self, dtype: DType, shape: Vec<u64>, recipe: Recipe) -> Self {
+        Self::from_parts(dtype, shape, Source::Recipe(Arc::new(recipe)))
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// The element counts differ.
+    pub fn reshape(&self, shape: &[u64]) -> Result<Self, TensorError> {
+        if element_count(shape)? != self.count() {
+            let what = format!("cannot reshape {:?} to {shape:?}", self.shape());
+            return Err(TensorError::BadRecipe { what });
+        }
+        Ok(match &self.0.source {
+            Source::Recipe(recipe) => match &**recipe {
+                Recipe::Reshape(of) => {
+                    self.recipe(self.dtype(), shape.to_vec(), Recipe::Reshape(of.clone()))
+                }
+                _ => self.recipe(self.dtype(), shape.to_vec(), Recipe::Reshape(self.clone())),
+            },
+            Source::Random { .. } => {
+                self.recipe(self.dtype(), shape.to_vec(), Recipe::Reshape(self.clone()))
+            }
+            source => Self::from_parts(self.dtype(), shape.to_vec(), source.clone()),
+        })
+    }
+
+    /// Axis `i` of the result is axis `perm[i]` of this.
+    ///
+    /// # Errors
+    /// `perm` is no permutation of the axes, or the type is smaller than a byte.
+    pub fn transpose(&self, perm: &[usize]) -> Result<Self, TensorError> {
+        if self.dtype().size().is_none() {
+            return Err(TensorError::SubByte { dtype: self.dtype() });
+        }
+        let mut sorted = perm.to_vec();
+        sorted.sort_unstable();
+        if sorted != (0..self.shape().len()).collect::<Vec<_>>() {
+            let what = format!("{perm:?} is no permutation of {} axes", self.shape().len());
+            return Err(TensorError::BadRecipe { what });
+        }
+        let shape = perm.iter().map(|&p| self.shape()[p]).collect();
+        Ok(self.recipe(self.dtype(), shape, Recipe::Transpose { of: self.clone(), perm: perm.to_vec() }))
+    }
+
+    /// The elements converted to `dtype`; see [`Recipe::Cast`].
+    ///
+    /// # Errors
+    /// There is no such conversion.
+    pub fn cast(&self, dtype: DType) -> Result<Self, TensorError> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        if !convert::castable(self.dtype(), dtype) {
+            return Err(TensorError::NoCast { from: self.dtype(), to: dtype });
+        }
+        if let Source::Bytes(_) | Source::Splat(_) = &self.0.source
+            && self.count() <= 16
+        {
+            return self.converted(dtype);
+        }
+        Ok(self.recipe(dtype, self.shape().to_vec(), Recipe::Cast(self.clone())))
+    }
+
+    /// Tensors joined along `axis`.
+    ///
+    /// # Errors
+    /// No parts, or parts that differ in dtype or in another axis.
+    pub fn concat(axis: usize, parts: &[Self]) -> Result<Self, TensorError> {
+        let bad = |what: &str| TensorError::BadRecipe { what: what.to_owned() };
+        let first = parts.first().ok_or_else(|| bad("nothing to join"))?;
+        if axis >= first.shape().len() {
+            return Err(bad("axis is out of range"));
+        }
+        let mut shape = first.shape().to_vec();
+        shape[axis] = 0;
+        for part in parts {
+            let mut own = part.shape().to_vec();
+            let along = own.get(axis).copied().unwrap_or(0);
+            if own.len() == shape.len() {
+                own[axis] = shape[axis];
+            }
+            if own != shape || part.dtype() != first.dtype() {
+                return Err(bad("parts differ in dtype or in another axis"));
+            }
+            shape[axis] =
+                shape[axis].checked_add(along).ok_or(TensorError::TooLarge { shape: own })?;
+        }
+        element_count(&shape)?;
+        if first.dtype().size().is_none() {
+            return Err(TensorError::SubByte { dtype: first.dtype() });
+        }
+        Ok(first.recipe(first.dtype(), shape, Recipe::Concat { axis, parts: parts.to_vec() }))
+    }
+
+    /// A tensor from a recipe that came as data (text IR), with every check of the constructors.
+    ///
+    /// # Errors
+    /// The recipe does not fit `dtype` and `shape`.
+    pub fn from_recipe(dtype: DType, shape: &[u64], recipe: Recipe) -> Result<Self, TensorError> {
+        let made = match &recipe {
+            Recipe::Strided { of, offset, strides } => of.strided(shape, strides, *offset)?,
+            Recipe::Reshape(of) => of.reshape(shape)?,
+            Recipe::Transpose { of, perm } => of.transpose(perm)?,
+            Recipe::Cast(of) => of.cast(dtype)?,
+            Recipe::Concat { axis, parts } => Self::concat(*axis, parts)?,
+        };
+        if made.dtype() != dtype || made.shape() != shape {
+            let what = format!("recipe makes {:?} of {}", made.shape(), made.dtype());
+            return Err(TensorError::BadRecipe { what });
+        }
+        Ok(made)
+    }
+
+    /// Element type.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Extents, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[u64] {
+        &self.0.shape
+    }
+
+    /// Where the bytes come from.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.0.source
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shape().iter().product::<u64>() as usize
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        self.dtype().bytes_for(self.count() as u64).unwrap_or(0)
+    }
+
+    /// All bytes; borrowed where the source is contiguous.
+    ///
+    /// # Errors
+    /// A recipe cannot be carried out.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, TensorError> {
+        let len = self.byte_len() as usize;
+        match &self.0.source {
+            Source::Mapped { file, offset } => {
+                let start = *offset as usize;
+                Ok(Cow::Borrowed(&file.bytes()[start..start + len]))
+            }
+            Source::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Source::Splat(element) => Ok(Cow::Owned(element.repeat(self.count()))),
+            Source::Random { seed, scale } => {
+                Ok(Cow::Owned(random(self.dtype(), self.count(), *seed, f64::from_bits(*scale))))
+            }
+            Source::Recipe(recipe) => match &**recipe {
+                Recipe::Reshape(of) => of.bytes(),
+                recipe => Ok(Cow::Owned(recipe.make(self.dtype(), self.shape())?)),
+            },
+        }
+    }
+
+    /// Writes all bytes. Mapped ranges, casts of them and repeated elements are streamed in windows
+    /// of about a megabyte; other recipes hold one tensor.
+    ///
+    /// # Errors
+    /// The writer's, or a recipe that cannot be carried out.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        const WINDOW: usize = 1 << 18;
+        match &self.0.source {
+            Source::Splat(element) => {
+                let mut left = self.count();
+                let chunk = element.repeat(left.min(WINDOW));
+                while left > 0 {
+                    let n = left.min(WINDOW);
+                    out.write_all(&chunk[..n * element.len()])?;
+                    left -= n;
+                }
+                Ok(())
+            }
+            Source::Recipe(recipe) => {
+                if let Recipe::Cast(of) = &**recipe
+                    && let Some(size) = of.dtype().size()
+                {
+                    let bytes = of.bytes().map_err(io::Error::other)?;
+                    for window in bytes.chunks(WINDOW * size) {
+                        let count = window.len() / size;
+                        out.write_all(&convert::cast(of.dtype(), self.dtype(), window, count))?;
+                    }
+                    return Ok(());
+                }
+                out.write_all(&self.bytes().map_err(io::Error::other)?)
+            }
+            _ => out.write_all(&self.bytes().map_err(io::Error::other)?),
+        }
+    }
+
+    /// All elements as floats (complex ones: their real parts).
+    ///
+    /// # Errors
+    /// A recipe cannot be carried out.
+    pub fn to_f64s(&self) -> Result<Vec<f64>, TensorError> {
+        Ok(convert::floats(self.dtype(), &self.bytes()?, self.count()))
+    }
+
+    /// All elements as integers; floats truncate toward zero.
+    ///
+    /// # Errors
+    /// A recipe cannot be carried out.
+    pub fn to_i64s(&self) -> Result<Vec<i64>, TensorError> {
+        Ok(convert::ints(self.dtype(), &self.bytes()?, self.count()))
+    }
+
+    /// BLAKE3 digest of the bytes, streamed.
+    ///
+    /// # Errors
+    /// A recipe cannot be carried out.
+    pub fn digest(&self) -> io::Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        self.write_to(&mut hasher)?;
+        Ok(*hasher.finalize().as_bytes())
+    }
+}
+
+/// SplitMix64 of seed and position, mapped to `[-scale, scale)`.
+fn random(dtype: DType, count: usize, seed: u64, scale: f64) -> Vec<u8> {
+    let mut out = Vec::new();
+    for i in 0..count as u64 {
+        let mut z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        let unit = (z >> 11) as f64 / (1u64 << 53) as f64;
+        let x = (2.0 * unit - 1.0) * scale;
+        let x = if dtype == DType::Bool { f64::from(u8::from(x >= 0.0)) } else { x };
+        convert::store(dtype, convert::Number::Float(x), &mut out);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn iota(shape: &[u64]) -> Tensor {
+        let n: u64 = shape.iter().product();
+        let values: Vec<i64> = (0..n as i64).collect();
+        Tensor::from_i64s(DType::I32, shape, &values).unwrap()
+    }
+
+    #[test]
+    fn views_and_transposes() {
+        let t = iota(&[2, 3]);
+        assert_eq!(t.transpose(&[1, 0]).unwrap().to_i64s().unwrap(), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(t.strided(&[2, 2], &[3, 1], 1).unwrap().to_i64s().unwrap(), [1, 2, 4, 5]);
+        assert_eq!(t.strided(&[2, 2], &[0, 1], 4).unwrap().to_i64s().unwrap(), [4, 5, 4, 5]);
+        assert!(t.strided(&[2, 2], &[3, 1], 2).is_err());
+        let joined = Tensor::concat(1, &[t.clone(), t]).unwrap();
+        assert_eq!(joined.to_i64s().unwrap(), [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
+    }
+
+    #[test]
+    fn absurd_shapes_are_refused() {
+        assert!(Tensor::splat(DType::F32, &[u64::MAX, 2], &[0; 4]).is_err());
+        assert!(Tensor::from_bytes(DType::F32, &[1 << 40, 1 << 40], vec![]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn streaming_writes_the_same_bytes(n in 0u64..70_000, seed: u64) {
+            let t = Tensor::random(DType::F32, &[n], seed, 100.0).unwrap().cast(DType::F16).unwrap();
+            let mut streamed = Vec::new();
+            t.write_to(&mut streamed).unwrap();
+            prop_assert_eq!(&streamed[..], &*t.bytes().unwrap());
+            prop_assert_eq!(streamed.len() as u64, t.byte_len());
+        }
+
+        #[test]
+        fn transposing_back_is_the_identity(a in 1u64..5, b in 1u64..5, c in 1u64..5) {
+            let t = iota(&[a, b, c]);
+            let back = t.transpose(&[2, 0, 1]).unwrap().transpose(&[1, 2, 0]).unwrap();
+            prop_assert_eq!(back.to_i64s().unwrap(), t.to_i64s().unwrap());
+        }
+    }
+}
