@@ -1,1 +1,22 @@
-//! placeholder
+//! What each Core ML version takes, as data.
+//!
+//! - [`Opset`], [`Target`]: the five versions of ML Programs and the OS names users write for them.
+//! - [`DataType`]: MIL's element types with their numbers in the model file and the weight file.
+//! - [`signature`]: arguments, dtypes and defaults of every MIL op in every opset.
+//! - [`io`]: what models may take in, give out and keep as state.
+//!
+//! Nothing here looks at a program; whoever reads the data decides what follows from it.
+
+mod dtype;
+pub mod io;
+mod nearest;
+mod opset;
+mod signature;
+mod table;
+
+pub use dtype::{DataType, UnknownDataType, WEIGHT_FILE_MIN_ELEMENTS};
+pub use opset::{Opset, Os, Target, UnknownTarget};
+pub use signature::{
+    Absence, DefaultValue, Formula, OpSignature, Outputs, Param, ParamDtype, ParamKind,
+};
+pub use table::{first_opset, nearest, ops, signature, versions};
