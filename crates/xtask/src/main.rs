@@ -5,6 +5,7 @@
 
 mod failure;
 mod proto;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -23,11 +24,14 @@ struct Cli {
 enum Command {
     /// Compile proto/*.proto into crates/coreml/src/proto
     Proto(proto::Args),
+    /// Check sizes, layers, fixtures, pages and text of the checkout
+    Tidy(tidy::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Proto(args) => proto::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,112 @@
+//! Every diagnostic code has an explanation page and a fixture that shows it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::shown;
+use crate::failure::{Context, Result};
+use crate::workspace;
+
+const TABLE: &str = "crates/diag/src/codes.rs";
+const PAGES: &str = "crates/diag/src/pages";
+/// Fixtures and tests that may show a code.
+const SHOWN_IN: [&str; 2] = ["testdata", "crates/cli/tests"];
+
+pub(super) fn check(root: &Path) -> Result<Vec<String>> {
+    let table = root.join(TABLE);
+    if !table.is_file() {
+        return Ok(Vec::new());
+    }
+    let codes = codes(&fs::read_to_string(&table).at(&table)?);
+    let mut findings = Vec::new();
+    if codes.is_empty() {
+        findings.push(format!("{TABLE}: no row found"));
+    }
+    let pages = workspace::files(&root.join(PAGES), &|path| workspace::has_extension(path, "md"))?;
+    let mut without_page = codes.clone();
+    for page in pages {
+        let name = page.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        if !codes.contains(&name) {
+            findings.push(format!("{}: {TABLE} has no such code", shown(root, &page)));
+        } else if fs::read_to_string(&page).at(&page)?.trim().is_empty() {
+            findings.push(format!("{}: empty page", shown(root, &page)));
+        }
+        without_page.remove(&name);
+    }
+    findings.extend(without_page.iter().map(|code| format!("{TABLE}: no page {PAGES}/{code}.md")));
+    findings.extend(without_fixture(root, codes)?);
+    Ok(findings)
+}
+
+/// A fixture shows a code as `[code]`, as the code of a JSON object, or by its own file or folder
+/// name.
+fn without_fixture(root: &Path, mut codes: BTreeSet<String>) -> Result<Vec<String>> {
+    if !root.join("testdata").is_dir() {
+        return Ok(Vec::new());
+    }
+    for folder in SHOWN_IN {
+        for path in workspace::files(&root.join(folder), &|_| true)? {
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            codes.retain(|code| !mentions(&text, code) && !named(&path, code));
+        }
+    }
+    Ok(codes.iter().map(|code| format!("{TABLE}: no fixture in testdata shows `{code}`")).collect())
+}
+
+fn named(path: &Path, code: &str) -> bool {
+    path.with_extension("").components().any(|part| part.as_os_str() == code)
+}
+
+/// Whether `code` stands in `text` as a whole word.
+fn mentions(text: &str, code: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(code)
+        .any(|(at, _)| !text[..at].ends_with(word) && !text[at + code.len()..].starts_with(word))
+}
+
+/// The names in the rows of the table: `CONST = "name", …;`.
+fn codes(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter_map(|line| {
+            let (constant, rest) = line.trim().split_once(" = \"")?;
+            let constant =
+                constant.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c));
+            let (name, rest) = rest.split_once('"')?;
+            (constant && rest.starts_with(',')).then(|| name.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: &str = "codes! {\n    A_B = \"a-b\", Error, Input, Package, \"0.1.0\";\n}\n";
+
+    #[test]
+    fn rows_and_whole_words_are_read() {
+        assert_eq!(codes(ROWS), BTreeSet::from(["a-b".to_owned()]));
+        assert!(mentions("error[a-b] x", "a-b"));
+        assert!(!mentions("error[a-b-c]", "a-b"));
+    }
+
+    #[test]
+    fn a_missing_page_and_a_missing_fixture_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write(TABLE, ROWS);
+        write("crates/diag/src/pages/old.md", "text");
+        write("testdata/errors/x.mlc", "nothing");
+        assert_eq!(check(root.path()).unwrap().len(), 3);
+        fs::remove_file(root.path().join("crates/diag/src/pages/old.md")).unwrap();
+        write("crates/diag/src/pages/a-b.md", "text");
+        write("testdata/errors/x.mlc", "// error[a-b] \"x\"");
+        assert!(check(root.path()).unwrap().is_empty());
+    }
+}
