@@ -3,8 +3,15 @@
 //! Each command is one module with one `run` function. What must always hold is also a test of this
 //! crate, so `cargo test --workspace` checks it without anybody running a command.
 
+mod bless;
+mod cases;
+mod command;
+mod conformance;
+mod docs;
 mod failure;
 mod proto;
+mod ready;
+mod scaffold;
 mod tidy;
 mod workspace;
 
@@ -22,16 +29,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compile proto/*.proto into crates/coreml/src/proto
-    Proto(proto::Args),
+    /// Run everything a change must pass: fmt, clippy, test, docs, tidy
+    Ready(ready::Args),
     /// Check sizes, layers, fixtures, pages and text of the checkout
     Tidy(tidy::Args),
+    /// Write the entry of a new op and its fixture
+    NewOp(scaffold::OpArgs),
+    /// Write the file of a new pass and its fixture
+    NewPass(scaffold::PassArgs),
+    /// Write the expected parts of fixtures and snapshots anew
+    Bless(bless::Args),
+    /// Build the API documentation and check that every code has its page
+    Docs(docs::Args),
+    /// Compile proto/*.proto into crates/coreml/src/proto
+    Proto(proto::Args),
+    /// Load emitted packages in coremltools and compare the types it infers
+    Conformance(conformance::Args),
+    /// Convert, validate and evaluate the model cases
+    Cases(cases::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Proto(args) => proto::run(&args),
+        Command::Ready(args) => ready::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::NewOp(args) => scaffold::new_op(&args),
+        Command::NewPass(args) => scaffold::new_pass(&args),
+        Command::Bless(args) => bless::run(&args),
+        Command::Docs(args) => docs::run(&args),
+        Command::Proto(args) => proto::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
+        Command::Cases(args) => cases::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

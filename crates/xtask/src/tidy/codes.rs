@@ -13,7 +13,8 @@ const PAGES: &str = "crates/diag/src/pages";
 /// Fixtures and tests that may show a code.
 const SHOWN_IN: [&str; 2] = ["testdata", "crates/cli/tests"];
 
-pub(super) fn check(root: &Path) -> Result<Vec<String>> {
+/// Findings about the table, the pages and the fixtures.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let table = root.join(TABLE);
     if !table.is_file() {
         return Ok(Vec::new());

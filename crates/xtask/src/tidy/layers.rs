@@ -62,7 +62,7 @@ pub(super) fn check_manifests(root: &Path) -> Result<Vec<String>> {
 }
 
 /// The dependency table as the Cargo.toml files have it, one line a crate.
-pub(crate) fn table(root: &Path) -> Result<String> {
+pub(super) fn table(root: &Path) -> Result<String> {
     let mut out = String::new();
     for (name, dependencies) in actual(root)? {
         let _ = writeln!(out, "{}", line(&name, &dependencies));

@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::failure::{Failure, Result};
 use crate::workspace;
 
-pub(crate) use layers::table as layer_table;
+pub(crate) use codes::check as pages;
 
 type Check = fn(&Path) -> Result<Vec<String>>;
 
@@ -28,7 +28,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("text", text::check),
 ];
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Print the dependency table as the Cargo.toml files have it, for ARCHITECTURE.md
     #[arg(long)]
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root();
     if args.layers {
-        print!("{}", layer_table(&root)?);
+        print!("{}", layers::table(&root)?);
         return Ok(());
     }
     let mut findings = Vec::new();
