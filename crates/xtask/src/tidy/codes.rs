@@ -11,7 +11,8 @@ use crate::workspace;
 const TABLE: &str = "crates/diag/src/codes.rs";
 const PAGES: &str = "crates/diag/src/pages";
 /// Fixtures and tests that may show a code.
-const SHOWN_IN: [&str; 2] = ["testdata", "crates/cli/tests"];
+const SHOWN_IN: [&str; 4] =
+    ["testdata", "crates/cli/tests", "crates/driver/tests", "crates/testkit/tests"];
 
 /// Findings about the table, the pages and the fixtures.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
@@ -41,8 +42,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// A fixture shows a code as `[code]`, as the code of a JSON object, or by its own file or folder
-/// name.
+/// A fixture shows a code as `[code]`, as a JSON string, or by its own file or folder name.
 fn without_fixture(root: &Path, mut codes: BTreeSet<String>) -> Result<Vec<String>> {
     if !root.join("testdata").is_dir() {
         return Ok(Vec::new());
@@ -60,11 +60,9 @@ fn named(path: &Path, code: &str) -> bool {
     path.with_extension("").components().any(|part| part.as_os_str() == code)
 }
 
-/// Whether `code` stands in `text` as a whole word.
+/// Whether `text` names `code` as `[code]` or `"code"`.
 fn mentions(text: &str, code: &str) -> bool {
-    let word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-    text.match_indices(code)
-        .any(|(at, _)| !text[..at].ends_with(word) && !text[at + code.len()..].starts_with(word))
+    text.contains(&format!("[{code}]")) || text.contains(&format!("\"{code}\""))
 }
 
 /// The names in the rows of the table: `CONST = "name", …;`.
@@ -87,10 +85,11 @@ mod tests {
     const ROWS: &str = "codes! {\n    A_B = \"a-b\", Error, Input, Package, \"0.1.0\";\n}\n";
 
     #[test]
-    fn rows_and_whole_words_are_read() {
+    fn rows_and_mentions_are_read() {
         assert_eq!(codes(ROWS), BTreeSet::from(["a-b".to_owned()]));
         assert!(mentions("error[a-b] x", "a-b"));
-        assert!(!mentions("error[a-b-c]", "a-b"));
+        assert!(mentions("{\"code\": \"a-b\"}", "a-b"));
+        assert!(!mentions("error[a-b-c] a-b", "a-b"));
     }
 
     #[test]
