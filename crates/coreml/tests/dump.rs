@@ -7,6 +7,9 @@ use std::io::Cursor;
 
 use mlc_coreml::blob::{BlobReader, BlobSpec, BlobWriter};
 use mlc_coreml::dump::{DumpError, dump_model, write_dump};
+use mlc_coreml::spec::mil::tensor_value::{
+    RepeatedBytes, RepeatedFloats, RepeatedInts, Value as TensorValue,
+};
 use mlc_coreml::spec::{
     ArrayFeatureType, FeatureDescription, FeatureType, Metadata, Model, ModelDescription,
     array_feature_type, feature_type, mil, model,
@@ -139,132 +142,81 @@ fn description_and_metadata() {
     "#);
 }
 
+fn attributes<const N: usize>(values: [(&str, mil::Value); N]) -> Model {
+    let attributes = values.map(|(name, value)| (name.to_owned(), value)).into();
+    let program = mil::Program { attributes, ..Default::default() };
+    Model { r#type: Some(model::Type::MlProgram(program)), ..Default::default() }
+}
+
 #[test]
-fn immediates_small_and_large() {
-    use mil::tensor_value::{RepeatedBytes, RepeatedFloats, RepeatedInts, Value};
-    let large = (0..100).map(|value| value as f32 / 2.0).collect();
-    let model = program(vec![
-        constant(
-            "small",
-            immediate(
-                tensor_type(mil::DataType::Int32, &[3]),
-                Value::Ints(RepeatedInts { values: vec![-1, 0, 7] }),
-            ),
-        ),
-        constant(
-            "large",
-            immediate(
-                tensor_type(mil::DataType::Float32, &[10, 10]),
-                Value::Floats(RepeatedFloats { values: large }),
-            ),
-        ),
-        constant(
-            "bytes",
-            immediate(
-                tensor_type(mil::DataType::Float16, &[2]),
-                Value::Bytes(RepeatedBytes { values: vec![0, 0x3c, 0, 0xbc] }),
-            ),
-        ),
-        constant(
-            "long_bytes",
-            immediate(
-                tensor_type(mil::DataType::Uint8, &[100]),
-                Value::Bytes(RepeatedBytes { values: (0..100).collect() }),
-            ),
-        ),
-    ]);
-    insta::assert_snapshot!(dump(&model), @r#"
+fn an_operation() {
+    let ints = RepeatedInts { values: vec![-1, 0, 7] };
+    let value = immediate(tensor_type(mil::DataType::Int32, &[3]), TensorValue::Ints(ints));
+    insta::assert_snapshot!(dump(&program(vec![constant("c", value)])), @r#"
     specificationVersion: 9
     mlProgram {
       version: 1
       functions["main"] {
         opset: "CoreML8"
         block_specializations["CoreML8"] {
-          outputs: ["small", "large", "bytes", "long_bytes"]
+          outputs: ["c"]
           operations {
             type: "const"
             outputs {
-              name: "small"
+              name: "c"
               type { tensorType { dataType: INT32 rank: 1 dimensions { constant { size: 3 } } } }
             }
             attributes["name"] {
               type { tensorType { dataType: STRING } }
-              immediateValue { tensor { strings { values: ["small"] } } }
+              immediateValue { tensor { strings { values: ["c"] } } }
             }
             attributes["val"] {
               type { tensorType { dataType: INT32 rank: 1 dimensions { constant { size: 3 } } } }
               immediateValue { tensor { ints { values: [-1, 0, 7] } } }
             }
           }
-          operations {
-            type: "const"
-            outputs {
-              name: "large"
-              type {
-                tensorType {
-                  dataType: FLOAT32
-                  rank: 2
-                  dimensions { constant { size: 10 } }
-                  dimensions { constant { size: 10 } }
-                }
-              }
-            }
-            attributes["name"] {
-              type { tensorType { dataType: STRING } }
-              immediateValue { tensor { strings { values: ["large"] } } }
-            }
-            attributes["val"] {
-              type {
-                tensorType {
-                  dataType: FLOAT32
-                  rank: 2
-                  dimensions { constant { size: 10 } }
-                  dimensions { constant { size: 10 } }
-                }
-              }
-              immediateValue {
-                tensor {
-                  floats {
-                    values: [0.0, 0.5, 1.0, 1.5, ...] # 100 values, blake3 55abe8160aff36d2
-                  }
-                }
-              }
-            }
-          }
-          operations {
-            type: "const"
-            outputs {
-              name: "bytes"
-              type { tensorType { dataType: FLOAT16 rank: 1 dimensions { constant { size: 2 } } } }
-            }
-            attributes["name"] {
-              type { tensorType { dataType: STRING } }
-              immediateValue { tensor { strings { values: ["bytes"] } } }
-            }
-            attributes["val"] {
-              type { tensorType { dataType: FLOAT16 rank: 1 dimensions { constant { size: 2 } } } }
-              immediateValue { tensor { bytes { values: 0x003c00bc } } }
+        }
+      }
+    }
+    "#);
+}
+
+#[test]
+fn large_tensors_are_abbreviated() {
+    let float32 = tensor_type(mil::DataType::Float32, &[100]);
+    let floats = (0..100).map(|value| value as f32 / 2.0).collect();
+    let floats = TensorValue::Floats(RepeatedFloats { values: floats });
+    let float16 = tensor_type(mil::DataType::Float16, &[2]);
+    let bytes = TensorValue::Bytes(RepeatedBytes { values: vec![0, 0x3c, 0, 0xbc] });
+    let uint8 = tensor_type(mil::DataType::Uint8, &[100]);
+    let long_bytes = TensorValue::Bytes(RepeatedBytes { values: (0..100).collect() });
+    let model = attributes([
+        ("bytes", immediate(float16, bytes)),
+        ("floats", immediate(float32, floats)),
+        ("long_bytes", immediate(uint8, long_bytes)),
+    ]);
+    insta::assert_snapshot!(dump(&model), @r#"
+    mlProgram {
+      attributes["bytes"] {
+        type { tensorType { dataType: FLOAT16 rank: 1 dimensions { constant { size: 2 } } } }
+        immediateValue { tensor { bytes { values: 0x003c00bc } } }
+      }
+      attributes["floats"] {
+        type { tensorType { dataType: FLOAT32 rank: 1 dimensions { constant { size: 100 } } } }
+        immediateValue {
+          tensor {
+            floats {
+              values: [0.0, 0.5, 1.0, 1.5, ...] # 100 values, blake3 55abe8160aff36d2
             }
           }
-          operations {
-            type: "const"
-            outputs {
-              name: "long_bytes"
-              type { tensorType { dataType: UINT8 rank: 1 dimensions { constant { size: 100 } } } }
-            }
-            attributes["name"] {
-              type { tensorType { dataType: STRING } }
-              immediateValue { tensor { strings { values: ["long_bytes"] } } }
-            }
-            attributes["val"] {
-              type { tensorType { dataType: UINT8 rank: 1 dimensions { constant { size: 100 } } } }
-              immediateValue {
-                tensor {
-                  bytes {
-                    values: 0x000102030405060708090a0b0c0d0e0f... # 100 bytes, blake3 8e2eb1bba3040b8f
-                  }
-                }
-              }
+        }
+      }
+      attributes["long_bytes"] {
+        type { tensorType { dataType: UINT8 rank: 1 dimensions { constant { size: 100 } } } }
+        immediateValue {
+          tensor {
+            bytes {
+              values: 0x000102030405060708090a0b0c0d0e0f... # 100 bytes, blake3 8e2eb1bba3040b8f
             }
           }
         }
@@ -307,9 +259,7 @@ fn long_list_literals_are_abbreviated() {
     };
     let value =
         mil::Value { value: Some(mil::value::Value::ImmediateValue(list)), ..Default::default() };
-    let program =
-        mil::Program { attributes: [("classes".to_owned(), value)].into(), ..Default::default() };
-    let model = Model { r#type: Some(model::Type::MlProgram(program)), ..Default::default() };
+    let model = attributes([("classes", value)]);
     insta::assert_snapshot!(dump(&model), @r#"
     mlProgram {
       attributes["classes"] {

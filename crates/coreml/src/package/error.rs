@@ -8,7 +8,8 @@ use thiserror::Error;
 use crate::blob::BlobWriteError;
 use crate::wire::WireError;
 
-/// A package could not be written. Nothing is left at the goal, or what was there before.
+/// A package could not be written. At the goal is what was there before, except for
+/// [`NotRestored`](Self::NotRestored).
 #[derive(Debug, Error)]
 pub enum PackageWriteError {
     /// The name does not end in `.mlpackage`.
@@ -43,6 +44,14 @@ pub enum PackageWriteError {
         /// The file or directory.
         path: PathBuf,
         /// The system's answer.
+        source: io::Error,
+    },
+    /// The package that was to be replaced could not be put back after a failure.
+    #[error("the previous package is now at {}: {source}", path.display())]
+    NotRestored {
+        /// Where it is.
+        path: PathBuf,
+        /// Why it could not be moved back.
         source: io::Error,
     },
     /// Any other failure of the file system.

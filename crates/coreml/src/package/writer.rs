@@ -15,6 +15,9 @@ use super::manifest::{Item, Manifest};
 use crate::blob::{BlobDigest, BlobWriter};
 use crate::spec::Model;
 
+/// Name of the replaced package inside the scratch directory; no package is called so.
+const PREVIOUS: &str = "previous";
+
 type Result<T> = std::result::Result<T, PackageWriteError>;
 
 /// What to do if the goal exists.
@@ -187,10 +190,22 @@ impl PackageWriter {
         Manifest::new(root, items)
     }
 
+    /// Moves what was at the goal back there. If that fails too, it is kept where it is.
+    fn restore(self, error: PackageWriteError) -> PackageWriteError {
+        let aside = self.scratch.path().join(PREVIOUS);
+        match fs::rename(&aside, &self.goal) {
+            Ok(()) => error,
+            Err(source) => {
+                let path = self.scratch.keep().join(PREVIOUS);
+                PackageWriteError::NotRestored { path, source }
+            }
+        }
+    }
+
     /// Moves the package to the goal, and what is there into the scratch directory, which goes away.
     fn publish(self) -> Result<()> {
         let fail = |error| PackageWriteError::from_io(&self.goal, error);
-        let aside = self.scratch.path().join("previous");
+        let aside = self.scratch.path().join(PREVIOUS);
         let occupied = fs::symlink_metadata(&self.goal).is_ok();
         if occupied && self.existing == Existing::Refuse {
             return Err(PackageWriteError::OutputExists { path: self.goal.clone() });
@@ -199,15 +214,13 @@ impl PackageWriter {
             fs::rename(&self.goal, &aside).map_err(fail)?;
         }
         if let Err(error) = fs::rename(&self.package, &self.goal) {
-            if occupied {
-                fs::rename(&aside, &self.goal).map_err(fail)?;
-            }
-            return Err(match error.kind() {
+            let error = match error.kind() {
                 io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
                     PackageWriteError::OutputExists { path: self.goal.clone() }
                 }
                 _ => fail(error),
-            });
+            };
+            return Err(if occupied { self.restore(error) } else { error });
         }
         sync_folder(parent_of(&self.goal))
     }
@@ -246,4 +259,39 @@ fn sync_folder(path: &Path) -> Result<()> {
     }
     let sync = || File::open(path)?.sync_all();
     sync().map_err(|error| PackageWriteError::from_io(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occupied() -> (TempDir, PackageWriter) {
+        let folder = tempfile::tempdir().unwrap();
+        let goal = folder.path().join("A.mlpackage");
+        fs::create_dir(&goal).unwrap();
+        fs::write(goal.join("old"), "old").unwrap();
+        (folder, PackageWriter::create(&goal, Existing::Replace).unwrap())
+    }
+
+    #[test]
+    fn the_previous_package_is_put_back_if_the_new_one_cannot_be_moved() {
+        let (folder, writer) = occupied();
+        fs::remove_dir_all(&writer.package).unwrap();
+        let error = writer.publish().unwrap_err();
+        assert!(matches!(error, PackageWriteError::Io { .. }), "{error}");
+        assert_eq!(fs::read(folder.path().join("A.mlpackage/old")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_previous_package_is_kept_if_it_cannot_be_put_back() {
+        let (_folder, writer) = occupied();
+        let aside = writer.scratch.path().join(PREVIOUS);
+        fs::rename(&writer.goal, &aside).unwrap();
+        fs::write(&writer.goal, "in the way").unwrap();
+        let first = PackageWriteError::OutputExists { path: writer.goal.clone() };
+        let error = writer.restore(first);
+        let PackageWriteError::NotRestored { path, .. } = error else { panic!("{error}") };
+        assert_eq!(fs::read(path.join("old")).unwrap(), b"old");
+    }
 }
