@@ -17,7 +17,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     cargo.env("RUSTDOCFLAGS", "-D warnings");
     command::run(&mut cargo)?;
-    let findings = tidy::pages(&workspace::root())?;
+    let findings = tidy::check_pages(&workspace::root())?;
     match findings.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(findings.join("\n"))),

@@ -5,27 +5,28 @@ use std::fs;
 use std::path::Path;
 
 use super::shown;
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::workspace;
 
 const TABLE: &str = "crates/diag/src/codes.rs";
 const PAGES: &str = "crates/diag/src/pages";
+/// What a test cannot bring about: a bug of ours, a full disk.
+const WITHOUT_FIXTURE: [&str; 2] = ["internal", "disk-full"];
 /// Fixtures and tests that may show a code.
 const SHOWN_IN: [&str; 4] =
     ["testdata", "crates/cli/tests", "crates/driver/tests", "crates/testkit/tests"];
 
-/// Findings about the table, the pages and the fixtures.
-pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
-    let table = root.join(TABLE);
-    if !table.is_file() {
-        return Ok(Vec::new());
-    }
-    let codes = codes(&fs::read_to_string(&table).at(&table)?);
-    let mut findings = Vec::new();
-    if codes.is_empty() {
-        findings.push(format!("{TABLE}: no row found"));
-    }
+pub(super) fn check(root: &Path) -> Result<Vec<String>> {
+    let mut findings = check_pages(root)?;
+    findings.extend(check_fixtures(root)?);
+    Ok(findings)
+}
+
+/// Every row of the table has a page with text, and every page has its row.
+pub(crate) fn check_pages(root: &Path) -> Result<Vec<String>> {
+    let codes = codes(root)?;
     let pages = workspace::files(&root.join(PAGES), &|path| workspace::has_extension(path, "md"))?;
+    let mut findings = Vec::new();
     let mut without_page = codes.clone();
     for page in pages {
         let name = page.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -38,15 +39,17 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         without_page.remove(&name);
     }
     findings.extend(without_page.iter().map(|code| format!("{TABLE}: no page {PAGES}/{code}.md")));
-    findings.extend(without_fixture(root, codes)?);
     Ok(findings)
 }
 
-/// A fixture shows a code as `[code]`, as a JSON string, or by its own file or folder name.
-fn without_fixture(root: &Path, mut codes: BTreeSet<String>) -> Result<Vec<String>> {
-    if !root.join("testdata").is_dir() {
+/// A fixture shows a code as `[code]`, as a JSON string, or by its own file or folder name. Nothing
+/// is asked before the first fixture of an error exists.
+fn check_fixtures(root: &Path) -> Result<Vec<String>> {
+    if !root.join("testdata/errors").is_dir() {
         return Ok(Vec::new());
     }
+    let mut codes = codes(root)?;
+    codes.retain(|code| !WITHOUT_FIXTURE.contains(&code.as_str()));
     for folder in SHOWN_IN {
         for path in workspace::files(&root.join(folder), &|_| true)? {
             let Ok(text) = fs::read_to_string(&path) else { continue };
@@ -65,8 +68,17 @@ fn mentions(text: &str, code: &str) -> bool {
     text.contains(&format!("[{code}]")) || text.contains(&format!("\"{code}\""))
 }
 
+fn codes(root: &Path) -> Result<BTreeSet<String>> {
+    let path = root.join(TABLE);
+    let rows = rows(&fs::read_to_string(&path).at(&path)?);
+    match rows.is_empty() {
+        true => Err(Failure::new(format!("{TABLE}: no row found"))),
+        false => Ok(rows),
+    }
+}
+
 /// The names in the rows of the table: `CONST = "name", …;`.
-fn codes(text: &str) -> BTreeSet<String> {
+fn rows(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter_map(|line| {
             let (constant, rest) = line.trim().split_once(" = \"")?;
@@ -86,7 +98,7 @@ mod tests {
 
     #[test]
     fn rows_and_mentions_are_read() {
-        assert_eq!(codes(ROWS), BTreeSet::from(["a-b".to_owned()]));
+        assert_eq!(rows(ROWS), BTreeSet::from(["a-b".to_owned()]));
         assert!(mentions("error[a-b] x", "a-b"));
         assert!(mentions("{\"code\": \"a-b\"}", "a-b"));
         assert!(!mentions("error[a-b-c] a-b", "a-b"));

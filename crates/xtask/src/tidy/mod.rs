@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::failure::{Failure, Result};
 use crate::workspace;
 
-pub(crate) use codes::check as pages;
+pub(crate) use codes::check_pages;
 
 type Check = fn(&Path) -> Result<Vec<String>>;
 
