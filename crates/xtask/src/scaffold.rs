@@ -33,7 +33,8 @@ pub(crate) struct PassArgs {
 pub(crate) fn new_op(args: &OpArgs) -> Result<()> {
     let written = write_op(&workspace::root(), args)?;
     report(&written);
-    println!("then: crates/ir/src/ops/mod.rs, one line in `enum Op`");
+    let (family, payload) = (&args.family, camel(&args.name));
+    println!("then: crates/ir/src/ops/mod.rs, `{payload}` in the list `{family}` of `op_enum!`");
     println!(
         "      `cargo check --workspace` names the matches in eval and coreml that need an arm"
     );
