@@ -1,0 +1,345 @@
+//! Tensors with their elements in memory.
+
+use candle_core::{DType as Storage, Device, Tensor as Candle};
+use half::{bf16, f16};
+use mlc_tensor::{DType, DTypeKind, Tensor};
+
+use crate::kernel::EvalError;
+
+/// A tensor in memory: a declared element type over wide storage.
+///
+/// Storage is `f64` for [`DType::F64`], `f32` for other floats, `u8` for `bool`, `i64` for
+/// integers; values are always ones that the declared type can hold. Contiguous, row-major.
+#[derive(Debug, Clone)]
+pub struct Array {
+    dtype: DType,
+    data: Candle,
+}
+
+/// The storage type of an element type; `None` for complex numbers and strings.
+fn storage(dtype: DType) -> Option<Storage> {
+    match dtype.kind() {
+        DTypeKind::Bool => Some(Storage::U8),
+        DTypeKind::Int => Some(Storage::I64),
+        DTypeKind::Float if dtype == DType::F64 => Some(Storage::F64),
+        DTypeKind::Float => Some(Storage::F32),
+        DTypeKind::Complex | DTypeKind::Str => None,
+    }
+}
+
+fn storage_of(dtype: DType) -> Result<Storage, EvalError> {
+    storage(dtype)
+        .ok_or_else(|| EvalError::unsupported(format!("{dtype} elements cannot be evaluated")))
+}
+
+/// Wraps an integer to the bits of `dtype`, as two's-complement hardware does.
+fn wrap(dtype: DType, x: i64) -> i64 {
+    let bits = dtype.bits();
+    if bits >= 64 {
+        return x;
+    }
+    let low = x & ((1i64 << bits) - 1);
+    match dtype.int_range() {
+        Some((min, max)) if min < 0 && low > max => low - (1i64 << bits),
+        _ => low,
+    }
+}
+
+impl Array {
+    /// Takes a candle tensor of any dtype and rounds it to `dtype`: floats to nearest even, integers
+    /// wrapped.
+    ///
+    /// # Errors
+    /// `dtype` cannot be evaluated, or candle's.
+    pub fn new(dtype: DType, data: Candle) -> Result<Self, EvalError> {
+        let wide = storage_of(dtype)?;
+        let data = match dtype {
+            DType::F16 => data.to_dtype(Storage::F32)?.to_dtype(Storage::F16)?.to_dtype(wide)?,
+            DType::Bf16 => data.to_dtype(Storage::F32)?.to_dtype(Storage::BF16)?.to_dtype(wide)?,
+            DType::F8E4M3 | DType::F8E5M2 => {
+                return Err(EvalError::unsupported(format!("{dtype} results cannot be evaluated")));
+            }
+            _ => data.to_dtype(wide)?,
+        };
+        let data = data.contiguous()?;
+        if dtype.kind() == DTypeKind::Int && dtype.bits() < 64 {
+            let (low, high) = dtype.int_range().unwrap_or((i64::MIN, i64::MAX));
+            let flat = data.flatten_all()?.to_vec1::<i64>()?;
+            if flat.iter().any(|x| !(low..=high).contains(x)) {
+                let wrapped: Vec<i64> = flat.into_iter().map(|x| wrap(dtype, x)).collect();
+                return Self::from_i64s(dtype, data.dims(), wrapped);
+            }
+        }
+        Ok(Self { dtype, data })
+    }
+
+    /// An array from numbers, rounded to the float type `dtype`.
+    ///
+    /// # Errors
+    /// The count is not that of the shape, or `dtype` is no float.
+    pub fn from_f64s(dtype: DType, shape: &[usize], values: Vec<f64>) -> Result<Self, EvalError> {
+        if dtype == DType::F64 {
+            return Ok(Self { dtype, data: Candle::from_vec(values, shape, &Device::Cpu)? });
+        }
+        Self::from_f32s(dtype, shape, values.into_iter().map(|x| x as f32).collect())
+    }
+
+    /// An array from numbers, rounded to the float type `dtype`.
+    ///
+    /// # Errors
+    /// The count is not that of the shape, or `dtype` is no float.
+    pub fn from_f32s(
+        dtype: DType,
+        shape: &[usize],
+        mut values: Vec<f32>,
+    ) -> Result<Self, EvalError> {
+        if dtype.kind() != DTypeKind::Float {
+            return Err(EvalError::internal(format!("floats for an array of {dtype}")));
+        }
+        match dtype {
+            DType::F16 => values.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
+            DType::Bf16 => values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
+            _ => {}
+        }
+        let data = Candle::from_vec(values, shape, &Device::Cpu)?.to_dtype(storage_of(dtype)?)?;
+        Ok(Self { dtype, data })
+    }
+
+    /// An array from integers, wrapped to the integer type `dtype`; not zero is true for `bool`.
+    ///
+    /// # Errors
+    /// The count is not that of the shape, or `dtype` is a float.
+    pub fn from_i64s(
+        dtype: DType,
+        shape: &[usize],
+        mut values: Vec<i64>,
+    ) -> Result<Self, EvalError> {
+        match dtype.kind() {
+            DTypeKind::Int => {
+                values.iter_mut().for_each(|x| *x = wrap(dtype, *x));
+                Ok(Self { dtype, data: Candle::from_vec(values, shape, &Device::Cpu)? })
+            }
+            DTypeKind::Bool => {
+                Self::from_bools(shape, values.into_iter().map(|x| x != 0).collect())
+            }
+            _ => Err(EvalError::internal(format!("integers for an array of {dtype}"))),
+        }
+    }
+
+    /// An array of `bool`.
+    ///
+    /// # Errors
+    /// The count is not that of the shape.
+    pub fn from_bools(shape: &[usize], values: Vec<bool>) -> Result<Self, EvalError> {
+        let values: Vec<u8> = values.into_iter().map(u8::from).collect();
+        Ok(Self { dtype: DType::Bool, data: Candle::from_vec(values, shape, &Device::Cpu)? })
+    }
+
+    /// Reads a constant.
+    ///
+    /// # Errors
+    /// Its bytes cannot be made, or its element type cannot be evaluated.
+    pub fn from_tensor(tensor: &Tensor) -> Result<Self, EvalError> {
+        let shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
+        let dtype = tensor.dtype();
+        match storage_of(dtype)? {
+            Storage::I64 | Storage::U8 => Self::from_i64s(dtype, &shape, tensor.to_i64s()?),
+            Storage::F64 => Self::from_f64s(dtype, &shape, tensor.to_f64s()?),
+            _ => {
+                let bytes = tensor.cast(DType::F32)?;
+                let bytes = bytes.bytes()?;
+                let values =
+                    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                Ok(Self { dtype, data: Candle::from_vec(values, &shape[..], &Device::Cpu)? })
+            }
+        }
+    }
+
+    /// As a constant with the bytes in memory.
+    ///
+    /// # Errors
+    /// The element type is smaller than a byte.
+    pub fn to_tensor(&self) -> Result<Tensor, EvalError> {
+        let shape: Vec<u64> = self.shape().iter().map(|&d| d as u64).collect();
+        Ok(match self.dtype.kind() {
+            DTypeKind::Int | DTypeKind::Bool => {
+                Tensor::from_i64s(self.dtype, &shape, &self.to_i64s()?)?
+            }
+            _ => {
+                // Written element by element so that infinities and NaN stay what they are.
+                let mut bytes = Vec::new();
+                for x in self.to_f64s()? {
+                    match self.dtype {
+                        DType::F16 => bytes.extend(f16::from_f64(x).to_le_bytes()),
+                        DType::Bf16 => bytes.extend(bf16::from_f64(x).to_le_bytes()),
+                        DType::F32 => bytes.extend((x as f32).to_le_bytes()),
+                        _ => bytes.extend(x.to_le_bytes()),
+                    }
+                }
+                Tensor::from_bytes(self.dtype, &shape, bytes)?
+            }
+        })
+    }
+
+    /// Declared element type.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Extents.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        self.data.dims()
+    }
+
+    /// Number of axes.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.shape().len()
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.data.elem_count()
+    }
+
+    /// The wide tensor.
+    #[must_use]
+    pub fn candle(&self) -> &Candle {
+        &self.data
+    }
+
+    /// The elements as floats, in row-major order.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn to_f32s(&self) -> Result<Vec<f32>, EvalError> {
+        Ok(self.data.flatten_all()?.to_dtype(Storage::F32)?.to_vec1()?)
+    }
+
+    /// The elements as doubles, in row-major order.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn to_f64s(&self) -> Result<Vec<f64>, EvalError> {
+        Ok(self.data.flatten_all()?.to_dtype(Storage::F64)?.to_vec1()?)
+    }
+
+    /// The elements as integers, in row-major order; floats truncate toward zero.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn to_i64s(&self) -> Result<Vec<i64>, EvalError> {
+        Ok(match self.data.dtype() {
+            Storage::I64 => self.data.flatten_all()?.to_vec1()?,
+            Storage::U8 => {
+                self.data.flatten_all()?.to_vec1::<u8>()?.into_iter().map(i64::from).collect()
+            }
+            _ => self.to_f64s()?.into_iter().map(|x| x as i64).collect(),
+        })
+    }
+
+    /// The elements as truth values, in row-major order.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn to_bools(&self) -> Result<Vec<bool>, EvalError> {
+        Ok(self.to_i64s()?.into_iter().map(|x| x != 0).collect())
+    }
+
+    /// The only element, as an integer.
+    ///
+    /// # Errors
+    /// There is another number of elements.
+    pub fn to_i64(&self) -> Result<i64, EvalError> {
+        match self.to_i64s()?[..] {
+            [one] => Ok(one),
+            ref all => Err(EvalError::internal(format!("{} elements, one needed", all.len()))),
+        }
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// The counts differ.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self, EvalError> {
+        Ok(Self { dtype: self.dtype, data: self.data.reshape(shape)? })
+    }
+
+    /// The elements at `index` (flat, row-major) under `shape`: how every op that only moves elements
+    /// is written.
+    ///
+    /// # Errors
+    /// The counts differ or an index is out of range.
+    pub fn pick(&self, shape: &[usize], index: &[usize]) -> Result<Self, EvalError> {
+        fn take<T: Copy>(from: &[T], index: &[usize]) -> Result<Vec<T>, EvalError> {
+            index
+                .iter()
+                .map(|&i| {
+                    from.get(i).copied().ok_or_else(|| EvalError::internal("index out of range"))
+                })
+                .collect()
+        }
+        let flat = self.data.flatten_all()?;
+        let data = match self.data.dtype() {
+            Storage::I64 => {
+                Candle::from_vec(take(&flat.to_vec1::<i64>()?, index)?, shape, &Device::Cpu)?
+            }
+            Storage::U8 => {
+                Candle::from_vec(take(&flat.to_vec1::<u8>()?, index)?, shape, &Device::Cpu)?
+            }
+            Storage::F64 => {
+                Candle::from_vec(take(&flat.to_vec1::<f64>()?, index)?, shape, &Device::Cpu)?
+            }
+            _ => Candle::from_vec(take(&flat.to_vec1::<f32>()?, index)?, shape, &Device::Cpu)?,
+        };
+        Ok(Self { dtype: self.dtype, data })
+    }
+
+    /// Converted as `cast` does: floats truncate toward zero and wrap, not zero is true.
+    ///
+    /// # Errors
+    /// `dtype` cannot be evaluated.
+    pub fn cast(&self, dtype: DType) -> Result<Self, EvalError> {
+        match (self.dtype.kind(), dtype.kind()) {
+            (_, DTypeKind::Bool) => {
+                let values = self.to_f64s()?.into_iter().map(|x| x != 0.0).collect();
+                Self::from_bools(self.shape(), values)
+            }
+            (DTypeKind::Float, DTypeKind::Int) => {
+                Self::from_i64s(dtype, self.shape(), self.to_i64s()?)
+            }
+            (DTypeKind::Float, DTypeKind::Float) if self.dtype == DType::F64 => {
+                Self::from_f64s(dtype, self.shape(), self.to_f64s()?)
+            }
+            _ => Self::new(dtype, self.data.clone()),
+        }
+    }
+}
+
+/// Row-major strides of a shape.
+pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i];
+    }
+    strides
+}
+
+/// Calls `visit` with each multi-index of `shape`, in row-major order.
+pub(crate) fn for_each_index(shape: &[usize], mut visit: impl FnMut(&[usize])) {
+    let count: usize = shape.iter().product();
+    let mut index = vec![0; shape.len()];
+    for _ in 0..count {
+        visit(&index);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+}

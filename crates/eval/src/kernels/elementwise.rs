@@ -1,0 +1,332 @@
+//! Elementwise arithmetic, comparison, logic and conversion.
+
+use candle_core::{DType as Storage, Tensor as Candle};
+use mlc_ir::ops::{
+    Abs, Acos, Add, Asin, Atan, Atanh, Cast, Ceil, Clip, Cos, Cosh, Equal, Erf, Exp, Exp2, Floor,
+    FloorDiv, Greater, GreaterEqual, Inverse, Less, LessEqual, Log, LogicalAnd, LogicalNot,
+    LogicalOr, LogicalXor, Maximum, Minimum, Mod, Mul, NotEqual, Pow, RealDiv, Round, Rsqrt,
+    Select, Sign, Sin, Sinh, Sqrt, Square, Sub, Tan, Tanh, Threshold,
+};
+
+use crate::array::{Array, for_each_index, strides};
+use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
+
+/// Applies `float` or `int` to each element of `x`.
+fn map(
+    cx: &KernelCx<'_, '_>,
+    float: impl Fn(f64) -> f64,
+    int: impl Fn(i64) -> i64,
+) -> Result<Outputs, EvalError> {
+    let x = cx.array("x")?;
+    if x.dtype().is_float() {
+        cx.one_f64s(x.shape(), x.to_f64s()?.into_iter().map(float).collect())
+    } else {
+        cx.one_i64s(x.shape(), x.to_i64s()?.into_iter().map(int).collect())
+    }
+}
+
+fn float_only(x: i64) -> i64 {
+    x
+}
+
+macro_rules! unary {
+    ($($Name:ident: $float:expr $(, $int:expr)?;)*) => {$(
+        impl Kernel for $Name {
+            fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+                map(cx, $float, unary!(@int $($int)?))
+            }
+        }
+    )*};
+    (@int $int:expr) => { $int };
+    (@int) => { float_only };
+}
+
+unary! {
+    Abs: f64::abs, i64::wrapping_abs;
+    Acos: f64::acos;
+    Asin: f64::asin;
+    Atan: f64::atan;
+    Atanh: f64::atanh;
+    Ceil: f64::ceil;
+    Cos: f64::cos;
+    Cosh: f64::cosh;
+    Exp: f64::exp;
+    Exp2: f64::exp2, |x| if (0..63).contains(&x) { 1 << x } else { 0 };
+    Floor: f64::floor;
+    Round: f64::round_ties_even;
+    Sign: |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x }, i64::signum;
+    Sin: f64::sin;
+    Sinh: f64::sinh;
+    Sqrt: f64::sqrt;
+    Square: |x| x * x, |x| x.wrapping_mul(x);
+    Tan: f64::tan;
+    Tanh: f64::tanh;
+}
+
+impl Kernel for Erf {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        cx.one(cx.array("x")?.candle().to_dtype(Storage::F64)?.erf()?)
+    }
+}
+
+/// An attribute of the element type of `x`, as the op sees it: rounded to that type.
+fn attribute(cx: &KernelCx<'_, '_>, value: f64) -> Result<f64, EvalError> {
+    let dtype = cx.array("x")?.dtype();
+    if dtype.is_float() {
+        Ok(Array::from_f64s(dtype, &[], vec![value])?.to_f64s()?[0])
+    } else {
+        Ok(value.trunc())
+    }
+}
+
+impl Kernel for Inverse {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let epsilon = attribute(cx, self.epsilon.0)?;
+        map(cx, |x| (x + epsilon).recip(), float_only)
+    }
+}
+
+impl Kernel for Log {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let epsilon = attribute(cx, self.epsilon.0)?;
+        map(cx, |x| (x + epsilon).ln(), float_only)
+    }
+}
+
+impl Kernel for Rsqrt {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let epsilon = attribute(cx, self.epsilon.0)?;
+        map(cx, |x| (x + epsilon).sqrt().recip(), float_only)
+    }
+}
+
+/// `max(x, low)` that keeps NaN.
+fn at_least(x: f64, low: f64) -> f64 {
+    if x < low { low } else { x }
+}
+
+impl Kernel for Clip {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let (low, high) = (attribute(cx, self.alpha.0)?, attribute(cx, self.beta.0)?);
+        map(
+            cx,
+            |x| {
+                let x = at_least(x, low);
+                if x > high { high } else { x }
+            },
+            float_only,
+        )
+    }
+}
+
+impl Kernel for Threshold {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let low = attribute(cx, self.alpha.0)?;
+        map(cx, |x| at_least(x, low), |x| x.max(low as i64))
+    }
+}
+
+impl Kernel for LogicalNot {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let x = cx.array("x")?;
+        let values = x.to_bools()?.into_iter().map(|b| !b).collect();
+        Ok(vec![Array::from_bools(x.shape(), values)?.into()])
+    }
+}
+
+impl Kernel for Cast {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        Ok(vec![cx.array("x")?.cast(self.dtype)?.into()])
+    }
+}
+
+/// The shape two shapes broadcast to.
+pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, EvalError> {
+    let rank = a.len().max(b.len());
+    let at =
+        |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |k| shape[k]);
+    (0..rank)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (x, y) if x == y || y == 1 => Ok(x),
+            (1, y) => Ok(y),
+            _ => Err(EvalError::undefined(format!("{a:?} and {b:?} do not broadcast"))),
+        })
+        .collect()
+}
+
+/// For each element of `shape`, the flat index of the element of `of` that broadcasts to it.
+pub(crate) fn broadcast_index(of: &[usize], shape: &[usize]) -> Vec<usize> {
+    let own = strides(of);
+    let skip = shape.len() - of.len();
+    let mut index = Vec::with_capacity(shape.iter().product());
+    for_each_index(shape, |at| {
+        let flat = (0..of.len()).map(|k| if of[k] == 1 { 0 } else { at[k + skip] * own[k] }).sum();
+        index.push(flat);
+    });
+    index
+}
+
+/// Applies `f` to each pair of broadcast elements.
+fn zip<T: Copy, U>(
+    (a, a_shape): (&[T], &[usize]),
+    (b, b_shape): (&[T], &[usize]),
+    f: impl Fn(T, T) -> U,
+) -> Result<(Vec<usize>, Vec<U>), EvalError> {
+    let shape = broadcast_shape(a_shape, b_shape)?;
+    let values = if a_shape == b_shape {
+        a.iter().zip(b).map(|(&x, &y)| f(x, y)).collect()
+    } else if b.len() == 1 && a_shape == &shape[..] {
+        a.iter().map(|&x| f(x, b[0])).collect()
+    } else {
+        let (ia, ib) = (broadcast_index(a_shape, &shape), broadcast_index(b_shape, &shape));
+        ia.into_iter().zip(ib).map(|(i, j)| f(a[i], b[j])).collect()
+    };
+    Ok((shape, values))
+}
+
+fn arithmetic(
+    cx: &KernelCx<'_, '_>,
+    float: impl Fn(f64, f64) -> f64,
+    int: impl Fn(i64, i64) -> Option<i64>,
+) -> Result<Outputs, EvalError> {
+    let (x, y) = (cx.array("x")?, cx.array("y")?);
+    if x.dtype().is_float() {
+        let (a, b) = (x.to_f64s()?, y.to_f64s()?);
+        let (shape, values) = zip((&a, x.shape()), (&b, y.shape()), float)?;
+        cx.one_f64s(&shape, values)
+    } else {
+        let (a, b) = (x.to_i64s()?, y.to_i64s()?);
+        let (shape, values) = zip((&a, x.shape()), (&b, y.shape()), int)?;
+        let values = values
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| EvalError::undefined("integer division by zero"))?;
+        cx.one_i64s(&shape, values)
+    }
+}
+
+/// A float op that candle has with broadcasting; exact results are rounded once.
+fn candle_binary(
+    cx: &KernelCx<'_, '_>,
+    op: fn(&Candle, &Candle) -> candle_core::Result<Candle>,
+    int: fn(i64, i64) -> Option<i64>,
+) -> Result<Outputs, EvalError> {
+    let (x, y) = (cx.array("x")?, cx.array("y")?);
+    if x.dtype().is_float() && x.count() > 0 && y.count() > 0 {
+        return cx.one(op(x.candle(), y.candle())?);
+    }
+    arithmetic(cx, |_, _| f64::NAN, int)
+}
+
+macro_rules! binary {
+    ($($Name:ident: candle $op:ident, $int:expr;)*) => {$(
+        impl Kernel for $Name {
+            fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+                candle_binary(cx, Candle::$op, $int)
+            }
+        }
+    )*};
+    ($($Name:ident: $float:expr, $int:expr;)*) => {$(
+        impl Kernel for $Name {
+            fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+                arithmetic(cx, $float, $int)
+            }
+        }
+    )*};
+}
+
+binary! {
+    Add: candle broadcast_add, |x, y| Some(x.wrapping_add(y));
+    Sub: candle broadcast_sub, |x, y| Some(x.wrapping_sub(y));
+    Mul: candle broadcast_mul, |x, y| Some(x.wrapping_mul(y));
+    RealDiv: candle broadcast_div, i64::checked_div;
+}
+
+binary! {
+    FloorDiv: |x, y| (x / y).floor(), |x, y| {
+        let (q, r) = (x.checked_div(y)?, x.checked_rem(y)?);
+        Some(if r != 0 && (r < 0) != (y < 0) { q - 1 } else { q })
+    };
+    Mod: |x, y| {
+        let r = x % y;
+        if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r }
+    }, |x, y| {
+        let r = x.checked_rem(y)?;
+        Some(if r != 0 && (r < 0) != (y < 0) { r + y } else { r })
+    };
+    Pow: f64::powf, |x, y| Some(match u32::try_from(y) {
+        Ok(power) => x.wrapping_pow(power),
+        Err(_) => (x as f64).powf(y as f64) as i64,
+    });
+    Maximum: |x, y| if x.is_nan() || y.is_nan() { f64::NAN } else { x.max(y) }, |x, y| Some(x.max(y));
+    Minimum: |x, y| if x.is_nan() || y.is_nan() { f64::NAN } else { x.min(y) }, |x, y| Some(x.min(y));
+}
+
+fn compare(
+    cx: &KernelCx<'_, '_>,
+    float: impl Fn(f64, f64) -> bool,
+    int: impl Fn(i64, i64) -> bool,
+) -> Result<Outputs, EvalError> {
+    let (x, y) = (cx.array("x")?, cx.array("y")?);
+    let (shape, values) = if x.dtype().is_float() {
+        zip((&x.to_f64s()?, x.shape()), (&y.to_f64s()?, y.shape()), float)?
+    } else {
+        zip((&x.to_i64s()?, x.shape()), (&y.to_i64s()?, y.shape()), int)?
+    };
+    Ok(vec![Array::from_bools(&shape, values)?.into()])
+}
+
+macro_rules! comparison {
+    ($($Name:ident: $op:tt;)*) => {$(
+        impl Kernel for $Name {
+            fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+                compare(cx, |x, y| x $op y, |x, y| x $op y)
+            }
+        }
+    )*};
+}
+
+comparison! {
+    Equal: ==;
+    NotEqual: !=;
+    Less: <;
+    LessEqual: <=;
+    Greater: >;
+    GreaterEqual: >=;
+}
+
+macro_rules! logical {
+    ($($Name:ident: $op:tt;)*) => {$(
+        impl Kernel for $Name {
+            fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+                compare(cx, |_, _| false, |x, y| (x != 0) $op (y != 0))
+            }
+        }
+    )*};
+}
+
+logical! {
+    LogicalAnd: &&;
+    LogicalOr: ||;
+    LogicalXor: !=;
+}
+
+impl Kernel for Select {
+    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
+        let (cond, a, b) = (cx.array("cond")?, cx.array("a")?, cx.array("b")?);
+        let shape = broadcast_shape(&broadcast_shape(a.shape(), b.shape())?, cond.shape())?;
+        let test = cond.to_bools()?;
+        let test: Vec<bool> =
+            broadcast_index(cond.shape(), &shape).into_iter().map(|i| test[i]).collect();
+        let (ia, ib) = (broadcast_index(a.shape(), &shape), broadcast_index(b.shape(), &shape));
+        if a.dtype().is_float() {
+            let (a, b) = (a.to_f64s()?, b.to_f64s()?);
+            let pick = |i: usize| if test[i] { a[ia[i]] } else { b[ib[i]] };
+            cx.one_f64s(&shape, (0..test.len()).map(pick).collect())
+        } else {
+            let (a, b) = (a.to_i64s()?, b.to_i64s()?);
+            let pick = |i: usize| if test[i] { a[ia[i]] } else { b[ib[i]] };
+            cx.one_i64s(&shape, (0..test.len()).map(pick).collect())
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The kernels, a file a family.
+
+mod core;
+mod elementwise;
+mod shape;
