@@ -7,9 +7,24 @@ use mlc_ir::ops::{
     LogicalOr, LogicalXor, Maximum, Minimum, Mod, Mul, NotEqual, Pow, RealDiv, Round, Rsqrt,
     Select, Sign, Sin, Sinh, Sqrt, Square, Sub, Tan, Tanh, Threshold,
 };
+use mlc_tensor::DType;
 
 use crate::array::{Array, for_each_index, strides};
 use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
+
+/// Applies `f` to each element of the float operand `x`.
+pub(crate) fn map_floats(
+    cx: &KernelCx<'_, '_>,
+    f: impl Fn(f64) -> f64,
+) -> Result<Outputs, EvalError> {
+    let x = cx.array("x")?;
+    if x.dtype() == DType::F64 {
+        return cx.one_f64s(x.shape(), x.to_f64s()?.into_iter().map(f).collect());
+    }
+    let mut values = x.to_f32s()?;
+    values.iter_mut().for_each(|x| *x = f(f64::from(*x)) as f32);
+    cx.one_f32s(x.shape(), values)
+}
 
 /// Applies `float` or `int` to each element of `x`.
 fn map(
@@ -19,7 +34,7 @@ fn map(
 ) -> Result<Outputs, EvalError> {
     let x = cx.array("x")?;
     if x.dtype().is_float() {
-        cx.one_f64s(x.shape(), x.to_f64s()?.into_iter().map(float).collect())
+        map_floats(cx, float)
     } else {
         cx.one_i64s(x.shape(), x.to_i64s()?.into_iter().map(int).collect())
     }
@@ -70,7 +85,7 @@ impl Kernel for Erf {
 }
 
 /// An attribute of the element type of `x`, as the op sees it: rounded to that type.
-fn attribute(cx: &KernelCx<'_, '_>, value: f64) -> Result<f64, EvalError> {
+pub(crate) fn attribute(cx: &KernelCx<'_, '_>, value: f64) -> Result<f64, EvalError> {
     let dtype = cx.array("x")?.dtype();
     if dtype.is_float() {
         Ok(Array::from_f64s(dtype, &[], vec![value])?.to_f64s()?[0])
@@ -101,7 +116,7 @@ impl Kernel for Rsqrt {
 }
 
 /// `max(x, low)` that keeps NaN.
-fn at_least(x: f64, low: f64) -> f64 {
+pub(crate) fn at_least(x: f64, low: f64) -> f64 {
     if x < low { low } else { x }
 }
 

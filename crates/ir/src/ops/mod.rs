@@ -211,6 +211,11 @@ op_enum! { $
         Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual, LogicalAnd, LogicalOr, LogicalXor,
         Select,
     }
+    activation {
+        Relu, Relu6, LeakyRelu, Prelu, Elu, ClampedRelu, ThresholdedRelu, LinearActivation,
+        Sigmoid, SigmoidHard, ScaledTanh, Silu, Softplus, SoftplusParametric, Softsign, Gelu,
+        Softmax,
+    }
     shape { Shape, Reshape, Transpose }
 }
 
