@@ -147,6 +147,60 @@ pub enum Dim {
     Unknown,
 }
 
+/// What evaluates extents: numbers, or values of a program under construction.
+pub trait Algebra {
+    /// What an extent becomes.
+    type Value;
+    /// Why that can fail.
+    type Error;
+
+    /// A number.
+    ///
+    /// # Errors
+    /// The implementor's.
+    fn constant(&mut self, n: i64) -> Result<Self::Value, Self::Error>;
+
+    /// A symbol.
+    ///
+    /// # Errors
+    /// The implementor's.
+    fn symbol(&mut self, name: &str) -> Result<Self::Value, Self::Error>;
+
+    /// An operation on two values.
+    ///
+    /// # Errors
+    /// The implementor's.
+    fn apply(
+        &mut self,
+        op: DimOp,
+        a: Self::Value,
+        b: Self::Value,
+    ) -> Result<Self::Value, Self::Error>;
+
+    /// An extent that nothing is known of.
+    ///
+    /// # Errors
+    /// The implementor's.
+    fn unknown(&mut self) -> Result<Self::Value, Self::Error>;
+}
+
+/// The operations extents are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DimOp {
+    /// `a + b`
+    Add,
+    /// `a · b`
+    Mul,
+    /// `⌊a / b⌋`
+    FloorDiv,
+    /// `a mod b`, with the sign of `b`
+    Mod,
+    /// The greater.
+    Max,
+    /// The lesser.
+    Min,
+}
+
 /// A sum of products of atoms with integer coefficients, in canonical order without zeros.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Poly {
@@ -407,6 +461,44 @@ impl Dim {
         sum
     }
 
+    /// Evaluates it with `algebra`.
+    ///
+    /// # Errors
+    /// What `algebra` gives.
+    pub fn evaluate<A: Algebra>(&self, algebra: &mut A) -> Result<A::Value, A::Error> {
+        let poly = match self {
+            Self::Const(n) => return algebra.constant(*n),
+            Self::Unknown => return algebra.unknown(),
+            Self::Poly(poly) => poly,
+        };
+        let mut sum = None;
+        for (monomial, &c) in poly.terms.iter().rev() {
+            let mut product = None;
+            for (atom, power) in monomial {
+                for _ in 0..*power {
+                    let factor = atom.evaluate(algebra)?;
+                    product = Some(match product {
+                        None => factor,
+                        Some(product) => algebra.apply(DimOp::Mul, product, factor)?,
+                    });
+                }
+            }
+            let term = match product {
+                None => algebra.constant(c)?,
+                Some(product) if c == 1 => product,
+                Some(product) => {
+                    let c = algebra.constant(c)?;
+                    algebra.apply(DimOp::Mul, product, c)?
+                }
+            };
+            sum = Some(match sum {
+                None => term,
+                Some(sum) => algebra.apply(DimOp::Add, sum, term)?,
+            });
+        }
+        sum.map_or_else(|| algebra.constant(0), Ok)
+    }
+
     /// Calls `visit` with the name of each symbol in it.
     pub fn for_each_symbol(&self, visit: &mut dyn FnMut(&str)) {
         let Self::Poly(poly) = self else { return };
@@ -428,6 +520,20 @@ fn join(m: &[(Atom, u32)], n: &[(Atom, u32)]) -> Vec<(Atom, u32)> {
         *powers.entry(atom.clone()).or_insert(0) += power;
     }
     powers.into_iter().collect()
+}
+
+impl Atom {
+    fn evaluate<A: Algebra>(&self, algebra: &mut A) -> Result<A::Value, A::Error> {
+        let (op, a, b) = match self {
+            Self::Symbol(name) => return algebra.symbol(name),
+            Self::FloorDiv(a, b) => (DimOp::FloorDiv, a, b),
+            Self::Mod(a, b) => (DimOp::Mod, a, b),
+            Self::Max(a, b) => (DimOp::Max, a, b),
+            Self::Min(a, b) => (DimOp::Min, a, b),
+        };
+        let (a, b) = (a.evaluate(algebra)?, b.evaluate(algebra)?);
+        algebra.apply(op, a, b)
+    }
 }
 
 impl fmt::Display for Atom {

@@ -28,7 +28,7 @@ mod verify;
 pub use attr::{AttrKind, AttrValue, F64};
 pub use builder::Builder;
 pub use consts::{ConstId, ConstPool};
-pub use dim::{Dim, SymbolRange, Symbols};
+pub use dim::{Algebra, Dim, DimOp, SymbolRange, Symbols};
 pub use entity::{Arena, EntityId};
 pub use infer::{InferCx, Inferred, OpError, OpResult};
 pub use ops::Op;
