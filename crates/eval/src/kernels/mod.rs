@@ -3,4 +3,9 @@
 mod activation;
 mod core;
 mod elementwise;
+mod layout;
+mod linear;
+mod reduction;
 mod shape;
+mod conv;
+mod window;

@@ -10,6 +10,9 @@
 //! `-> results` is left out for one result, a number for more, `inferred` where inference tells.
 //! From it come the payload struct, its [`OpSpec`], the builders and the variant of [`Op`].
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use crate::attr::AttrValue;
 use crate::infer::{InferCx, Inferred, OpResult};
 use crate::spec::{OpSpec, Payload};
@@ -202,6 +205,8 @@ macro_rules! op_enum {
     };
 }
 
+mod window;
+
 op_enum! { $
     core { Const, Identity }
     elementwise {
@@ -216,7 +221,13 @@ op_enum! { $
         Sigmoid, SigmoidHard, ScaledTanh, Silu, Softplus, SoftplusParametric, Softsign, Gelu,
         Softmax,
     }
-    shape { Shape, Reshape, Transpose }
+    linear { Linear, Matmul, Einsum }
+    reduction {
+        ReduceSum, ReduceMean, ReduceProd, ReduceMax, ReduceMin, ReduceSumSquare, ReduceL1Norm,
+        ReduceL2Norm, ReduceLogSum, ReduceLogSumExp, ReduceArgmax, ReduceArgmin,
+    }
+    shape { Shape, Reshape, Transpose, ExpandDims, Squeeze, Flatten2d, ReshapeLike }
+    conv { Conv, ConvTranspose }
 }
 
 /// The entries of all ops, by family.
