@@ -298,6 +298,52 @@ impl Array {
         Ok(Self { dtype: self.dtype, data })
     }
 
+    /// An array under `shape` put together from `runs` of `sources`, one after another: each is a
+    /// source, its first element (flat, row-major) and a number of elements. The element type is
+    /// that of the first source.
+    ///
+    /// # Errors
+    /// There is no source, element types differ, a run is out of range, or the counts differ.
+    pub fn assemble(
+        shape: &[usize],
+        sources: &[&Self],
+        runs: impl IntoIterator<Item = (usize, usize, usize)>,
+    ) -> Result<Self, EvalError> {
+        fn copy<T: Copy + candle_core::WithDType>(
+            shape: &[usize],
+            sources: &[&Array],
+            runs: impl IntoIterator<Item = (usize, usize, usize)>,
+        ) -> Result<Candle, EvalError> {
+            let from = sources
+                .iter()
+                .map(|source| source.data.flatten_all()?.to_vec1::<T>())
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut to = Vec::with_capacity(element_count(shape)?);
+            for (source, start, count) in runs {
+                let run = start
+                    .checked_add(count)
+                    .and_then(|end| from.get(source)?.get(start..end))
+                    .ok_or_else(|| EvalError::internal("run out of range"))?;
+                to.extend_from_slice(run);
+            }
+            Ok(Candle::from_vec(to, shape, &Device::Cpu)?)
+        }
+        let Some(first) = sources.first() else {
+            return Err(EvalError::internal("nothing to put together"));
+        };
+        let dtype = first.dtype;
+        if sources.iter().any(|source| source.dtype != dtype) {
+            return Err(EvalError::internal("arrays of different element types put together"));
+        }
+        let data = match first.data.dtype() {
+            Storage::I64 => copy::<i64>(shape, sources, runs)?,
+            Storage::U8 => copy::<u8>(shape, sources, runs)?,
+            Storage::F64 => copy::<f64>(shape, sources, runs)?,
+            _ => copy::<f32>(shape, sources, runs)?,
+        };
+        Ok(Self { dtype, data })
+    }
+
     /// Converted as `cast` does: floats truncate toward zero and wrap, not zero is true.
     ///
     /// # Errors
@@ -317,6 +363,24 @@ impl Array {
             _ => Self::new(dtype, self.data.clone()),
         }
     }
+}
+
+/// Most elements of an array that a kernel makes.
+const MAX_ELEMENTS: usize = 1 << 30;
+
+/// The number of elements of a shape.
+///
+/// # Errors
+/// There are more than the evaluator makes.
+pub(crate) fn element_count(shape: &[usize]) -> Result<usize, EvalError> {
+    if shape.contains(&0) {
+        return Ok(0);
+    }
+    shape
+        .iter()
+        .try_fold(1usize, |count, &extent| count.checked_mul(extent))
+        .filter(|&count| count <= MAX_ELEMENTS)
+        .ok_or_else(|| EvalError::unsupported(format!("{shape:?} has too many elements")))
 }
 
 /// Row-major strides of a shape.

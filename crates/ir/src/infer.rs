@@ -239,6 +239,60 @@ impl<'a> InferCx<'a> {
         }
         Ok(ty)
     }
+
+    /// An integer vector operand; of `length` elements where that is given.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn int_vector(&self, name: &str, length: Option<usize>) -> OpResult<&'a TensorType> {
+        let ty = self.int(name)?;
+        let fits = match (&ty.shape[..], length) {
+            ([_], None) => true,
+            ([extent], Some(n)) => may_equal(extent, &Dim::Const(n as i64)),
+            _ => false,
+        };
+        if !fits {
+            let of = length.map_or(String::new(), |n| format!(" of {n}"));
+            return Err(OpError::shape(format!("`{name}` is {ty}, a vector{of} is needed")));
+        }
+        Ok(ty)
+    }
+
+    /// A scalar integer operand.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn int_scalar(&self, name: &str) -> OpResult<&'a TensorType> {
+        let ty = self.int(name)?;
+        if ty.rank() != 0 {
+            return Err(OpError::shape(format!("`{name}` is {ty}, a scalar is needed")));
+        }
+        Ok(ty)
+    }
+
+    /// `max(0, dim)`, simplified by the ranges of symbols.
+    #[must_use]
+    pub fn at_least_zero(&self, dim: &Dim) -> Dim {
+        match self.symbols().bounds(dim) {
+            _ if *dim == Dim::Unknown => Dim::Unknown,
+            (Some(low), _) if low >= 0 => dim.clone(),
+            (_, Some(high)) if high <= 0 => Dim::Const(0),
+            _ => dim.maximum(&Dim::Const(0)),
+        }
+    }
+
+    /// `min(a, b)`, simplified by the ranges of symbols.
+    #[must_use]
+    pub fn lesser(&self, a: &Dim, b: &Dim) -> Dim {
+        if *a == Dim::Unknown || *b == Dim::Unknown {
+            return Dim::Unknown;
+        }
+        match self.symbols().bounds(&a.sub(b)) {
+            (Some(low), _) if low >= 0 => b.clone(),
+            (_, Some(high)) if high <= 0 => a.clone(),
+            _ => a.minimum(b),
+        }
+    }
 }
 
 /// The axis `axis` counted from the front; negative ones count from the end.
@@ -285,6 +339,17 @@ pub fn meet(a: &Dim, b: &Dim) -> Dim {
         (_, Dim::Const(_)) | (Dim::Unknown, _) => b.clone(),
         _ => a.clone(),
     }
+}
+
+/// The shape that shapes known to be equal have: [`meet`] axis by axis.
+///
+/// # Errors
+/// Ranks or numbers differ.
+pub fn meet_shapes(a: &[Dim], b: &[Dim]) -> OpResult<Vec<Dim>> {
+    if a.len() != b.len() || !a.iter().zip(b).all(|(a, b)| may_equal(a, b)) {
+        return Err(OpError::shape(format!("{} is not {}", shape_text(a), shape_text(b))));
+    }
+    Ok(a.iter().zip(b).map(|(a, b)| meet(a, b)).collect())
 }
 
 /// The shape that `a` and `b` broadcast to by NumPy's rule: right-aligned, extent 1 stretches.

@@ -3,7 +3,9 @@
 use mlc_tensor::DType;
 
 use crate::dim::Dim;
-use crate::infer::{InferCx, Inferred, OpError, OpResult, normalize_axis};
+use crate::infer::{
+    InferCx, Inferred, OpError, OpResult, may_equal, normalize_axes, normalize_axis, shape_text,
+};
 
 op! {
     /// The extents of `x`, as a vector of i32.
@@ -16,6 +18,23 @@ op! {
 
     /// Axis `i` of the result is axis `perm[i]` of `x`.
     "transpose" = Transpose(x: One) { perm: Vec<i64> } + Pure + View => infer_transpose;
+
+    /// `x` with an axis of extent 1 at each of `axes`, which are positions in the result.
+    "expand_dims" = ExpandDims(x: One) { axes: Vec<i64> } + Pure + View => infer_expand_dims;
+
+    /// `x` without those of `axes` (all axes when absent) whose extent is 1; others stay.
+    "squeeze" = Squeeze(x: One) { axes: Option<Vec<i64>> = None } + Pure + View => infer_squeeze;
+
+    /// The elements of `x` as a matrix: axes before `axis` are its rows, the others its columns.
+    "flatten2d" = Flatten2d(x: One) { axis: i64 = 1 } + Pure + View => infer_flatten2d;
+
+    /// The elements of `x` under the shape that is the concatenation over `i` of the extents
+    /// `begins[i]` to `ends[i]` (exclusive; to the last where `end_masks[i]`) of `ref_tensors[i]`.
+    "reshape_like" = ReshapeLike(x: One, ref_tensors: Many) {
+        begins: Vec<i64>,
+        ends: Vec<i64>,
+        end_masks: Vec<bool>,
+    } + Pure + View => infer_reshape_like;
 }
 
 fn infer_shape(_: &Shape, cx: &InferCx<'_>) -> OpResult<Inferred> {
@@ -87,4 +106,90 @@ fn infer_transpose(op: &Transpose, cx: &InferCx<'_>) -> OpResult<Inferred> {
     }
     let shape: Vec<Dim> = perm.iter().map(|&p| x.shape[p].clone()).collect();
     Ok(Inferred::tensor(x.dtype, shape).with_content(cx.content("x").map(<[Dim]>::to_vec)))
+}
+
+fn infer_expand_dims(op: &ExpandDims, cx: &InferCx<'_>) -> OpResult<Inferred> {
+    let x = cx.tensor("x")?;
+    let axes = normalize_axes(&op.axes, x.rank() + op.axes.len())?;
+    let mut shape = x.shape.clone();
+    for axis in axes {
+        shape.insert(axis, Dim::Const(1));
+    }
+    Ok(Inferred::tensor(x.dtype, shape).with_content(cx.content("x").map(<[Dim]>::to_vec)))
+}
+
+fn infer_squeeze(op: &Squeeze, cx: &InferCx<'_>) -> OpResult<Inferred> {
+    let x = cx.tensor("x")?;
+    let axes = match &op.axes {
+        Some(axes) => normalize_axes(axes, x.rank())?,
+        None => (0..x.rank()).collect(),
+    };
+    let mut shape = Vec::with_capacity(x.rank());
+    for (axis, dim) in x.shape.iter().enumerate() {
+        if !axes.contains(&axis) {
+            shape.push(dim.clone());
+            continue;
+        }
+        match cx.symbols().bounds(dim) {
+            (Some(1), Some(1)) => {}
+            (low, high) if low > Some(1) || high.is_some_and(|h| h < 1) => shape.push(dim.clone()),
+            _ => {
+                let message = format!("extent {dim} of axis {axis} of {x} may or may not be 1");
+                return Err(OpError::shape(message));
+            }
+        }
+    }
+    Ok(Inferred::tensor(x.dtype, shape).with_content(cx.content("x").map(<[Dim]>::to_vec)))
+}
+
+fn infer_flatten2d(op: &Flatten2d, cx: &InferCx<'_>) -> OpResult<Inferred> {
+    let x = cx.tensor("x")?;
+    let rank = x.rank() as i64;
+    let axis = if op.axis < 0 { op.axis + rank } else { op.axis };
+    if !(0..=rank).contains(&axis) {
+        return Err(OpError::attr(format!("axis {} of a tensor of rank {rank}", op.axis)));
+    }
+    let (rows, columns) = x.shape.split_at(axis as usize);
+    Ok(Inferred::tensor(x.dtype, [Dim::product(rows), Dim::product(columns)]))
+}
+
+fn infer_reshape_like(op: &ReshapeLike, cx: &InferCx<'_>) -> OpResult<Inferred> {
+    let x = cx.tensor("x")?;
+    let refs = cx.tensors("ref_tensors")?;
+    if [op.begins.len(), op.ends.len(), op.end_masks.len()] != [refs.len(); 3] {
+        return Err(OpError::attr(format!(
+            "{} `ref_tensors` with {} `begins`, {} `ends`, {} `end_masks`",
+            refs.len(),
+            op.begins.len(),
+            op.ends.len(),
+            op.end_masks.len()
+        )));
+    }
+    let mut shape = Vec::new();
+    for (i, ty) in refs.iter().enumerate() {
+        let range = reference_range(op.begins[i], op.ends[i], op.end_masks[i], ty.rank());
+        let (begin, end) = range.ok_or_else(|| {
+            let (begin, end) = (op.begins[i], op.ends[i]);
+            OpError::attr(format!("axes {begin} to {end} of `ref_tensors[{i}]`, which is {ty}"))
+        })?;
+        shape.extend_from_slice(&ty.shape[begin..end]);
+    }
+    if !may_equal(&x.count(), &Dim::product(&shape)) {
+        let text = shape_text(&shape);
+        return Err(OpError::shape(format!("the elements of {x} do not fill {text}")));
+    }
+    Ok(Inferred::tensor(x.dtype, shape))
+}
+
+/// The axes that one reference of `reshape_like` gives, as `begin..end`; negative ones count from
+/// the end. `None` where they are out of range.
+#[must_use]
+pub fn reference_range(begin: i64, end: i64, to_last: bool, rank: usize) -> Option<(usize, usize)> {
+    let from_front = |at: i64| {
+        let at = if at < 0 { at.checked_add(rank as i64)? } else { at };
+        usize::try_from(at).ok().filter(|&at| at <= rank)
+    };
+    let begin = from_front(begin)?;
+    let end = if to_last { rank } else { from_front(end)? };
+    (begin <= end).then_some((begin, end))
 }
