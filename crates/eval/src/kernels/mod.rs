@@ -1,11 +1,15 @@
 //! The kernels, a file a family.
 
 mod activation;
+mod attention;
 mod core;
 mod elementwise;
 mod layout;
 mod linear;
+mod norm;
 mod reduction;
 mod shape;
 mod conv;
 mod window;
+mod pool;
+mod pad;

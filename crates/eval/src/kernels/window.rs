@@ -1,9 +1,10 @@
-//! Sliding windows over spatial axes, shared by convolutions and pools.
+//! Sliding windows over spatial axes and grids of indices, shared by kernels that walk images.
 
 use std::ops::Range;
 
 use mlc_ir::attr::PadType;
 
+use crate::array::strides;
 use crate::kernel::EvalError;
 
 /// Most elements that a result may have.
@@ -94,6 +95,32 @@ impl Sliding<'_> {
         Ok(axes)
     }
 
+    /// As [`Sliding::axes`] with the count of positions that `ceil_mode` of pools has; windows may
+    /// reach beyond the padding.
+    pub(crate) fn ceil_axes(
+        &self,
+        input: &[usize],
+        kernel: &[usize],
+    ) -> Result<[Axis; 3], EvalError> {
+        let mut axes = [Axis::TRIVIAL; 3];
+        let skip = 3usize.saturating_sub(input.len());
+        for (i, (&input, &kernel)) in input.iter().zip(kernel).enumerate() {
+            let (stride, dilation, before, after) = self.along(i)?;
+            let padded = input + before + after;
+            let room = (padded + stride - 1).checked_sub(span(kernel, dilation)?);
+            let mut positions = room.map(|room| room / stride + 1).ok_or_else(|| {
+                EvalError::undefined(format!(
+                    "a window of {kernel} does not fit the padded extent {padded}"
+                ))
+            })?;
+            if before > 0 && (positions - 1) * stride >= input + before {
+                positions -= 1;
+            }
+            axes[skip + i] = Axis { input, kernel, stride, dilation, before, positions };
+        }
+        Ok(axes)
+    }
+
     /// The axes of the `conv` whose gradient a transposed convolution is: `positions` are the
     /// extents of its operand, `kernel` those of its weight, `wanted` those of its result where
     /// given. `input` of each axis is the extent of the result.
@@ -170,4 +197,25 @@ impl Axis {
 /// The product of one quantity over the three axes.
 pub(crate) fn volume(axes: &[Axis; 3], of: impl Fn(&Axis) -> usize) -> usize {
     axes.iter().map(of).product()
+}
+
+/// In a list of sources: no element of the operand.
+pub(crate) const OUTSIDE: usize = usize::MAX;
+
+/// For each element of the result, in row-major order, the flat index of the element of a tensor of
+/// `shape` that stands at `sources[axis][place]` on every axis; [`OUTSIDE`] where one of them is.
+pub(crate) fn grid(shape: &[usize], sources: &[Vec<usize>]) -> Vec<usize> {
+    let mut index = vec![0];
+    for (stride, places) in strides(shape).into_iter().zip(sources) {
+        let mut finer = Vec::with_capacity(index.len() * places.len());
+        for &at in &index {
+            finer.extend(places.iter().map(|&place| match place {
+                _ if at == OUTSIDE => OUTSIDE,
+                OUTSIDE => OUTSIDE,
+                place => at + place * stride,
+            }));
+        }
+        index = finer;
+    }
+    index
 }

@@ -226,8 +226,12 @@ op_enum! { $
         ReduceSum, ReduceMean, ReduceProd, ReduceMax, ReduceMin, ReduceSumSquare, ReduceL1Norm,
         ReduceL2Norm, ReduceLogSum, ReduceLogSumExp, ReduceArgmax, ReduceArgmin,
     }
+    norm { BatchNorm, InstanceNorm, LayerNorm, L2Norm, LocalResponseNorm }
+    attention { ScaledDotProductAttention }
     shape { Shape, Reshape, Transpose, ExpandDims, Squeeze, Flatten2d, ReshapeLike }
     conv { Conv, ConvTranspose }
+    pool { MaxPool, AvgPool, L2Pool }
+    pad { Pad }
 }
 
 /// The entries of all ops, by family.
