@@ -176,7 +176,9 @@ impl<'a> TensorReader<'a> {
         object: &Object,
         depth: u32,
     ) -> Result<Tensor, WeightError> {
-        let unknown = |pickle: &Pickle| WeightError::NotTensor { found: pickle.describe(function) };
+        let unknown = |pickle: &Pickle| WeightError::NotTensor {
+            found: format!("an object made by {}", pickle.describe(function)),
+        };
         let args = self.pickle.sequence(object.args).unwrap_or(&[]);
         let name = match self.pickle.global(function) {
             Some((_, name)) if depth <= MAX_NESTING && object.made == Made::Call => name,

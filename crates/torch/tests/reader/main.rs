@@ -9,4 +9,5 @@
 mod archives;
 mod broken;
 mod mutated;
+mod pickled;
 mod sound;
