@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn the_innermost_frame_outside_of_torch_counts() {
         let trace = concat!(
-            "File \"/home/me/model.py\", line 12, in forward\n    return self.m(x)\n",
-            "  File \"/v/lib/python3.11/site-packages/torchvision/models/resnet.py\", line 90, in forward\n    out = self.conv1(x)\n",
-            "  File \"/v/lib/python3.11/site-packages/torch/nn/modules/conv.py\", line 554, in forward\n    return F.conv2d(",
+            "File \"/srv/model.py\", line 12, in forward\n    return self.m(x)\n",
+            "  File \"/opt/lib/python3.11/site-packages/torchvision/models/resnet.py\", line 90, in forward\n    out = self.conv1(x)\n",
+            "  File \"/opt/lib/python3.11/site-packages/torch/nn/modules/conv.py\", line 554, in forward\n    return F.conv2d(",
         );
         assert_eq!(
             user_frame(trace).map(|(f, l)| (shorten(f), l)),
