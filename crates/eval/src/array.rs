@@ -373,14 +373,13 @@ const MAX_ELEMENTS: usize = 1 << 30;
 /// # Errors
 /// There are more than the evaluator makes.
 pub(crate) fn element_count(shape: &[usize]) -> Result<usize, EvalError> {
-    if shape.contains(&0) {
-        return Ok(0);
-    }
-    shape
+    // Empty axes count as one here, so that no product of the other extents overflows.
+    let bound = shape
         .iter()
-        .try_fold(1usize, |count, &extent| count.checked_mul(extent))
+        .try_fold(1usize, |count, &extent| count.checked_mul(extent.max(1)))
         .filter(|&count| count <= MAX_ELEMENTS)
-        .ok_or_else(|| EvalError::unsupported(format!("{shape:?} has too many elements")))
+        .ok_or_else(|| EvalError::unsupported(format!("{shape:?} has too many elements")))?;
+    Ok(if shape.contains(&0) { 0 } else { bound })
 }
 
 /// Row-major strides of a shape.

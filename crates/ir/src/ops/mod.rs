@@ -229,9 +229,14 @@ op_enum! { $
     norm { BatchNorm, InstanceNorm, LayerNorm, L2Norm, LocalResponseNorm }
     attention { ScaledDotProductAttention }
     shape { Shape, Reshape, Transpose, ExpandDims, Squeeze, Flatten2d, ReshapeLike }
+    join { Concat, Stack, Split, Tile }
+    slice {
+        SliceByIndex, SliceBySize, SliceUpdate, Reverse, ReverseSequence, SlidingWindows, BandPart,
+    }
     conv { Conv, ConvTranspose }
     pool { MaxPool, AvgPool, L2Pool }
     pad { Pad }
+    resize { UpsampleNearestNeighbor, UpsampleBilinear, ResizeNearestNeighbor, ResizeBilinear, Resize }
 }
 
 /// The entries of all ops, by family.
