@@ -95,6 +95,8 @@ pub enum AttrKind {
     OptFloat,
     /// Integers or nothing.
     OptInts,
+    /// A truth value or nothing.
+    OptBool,
 }
 
 /// The value of an attribute.
@@ -277,6 +279,7 @@ macro_rules! optional_attr {
     };
 }
 
+optional_attr!(bool, OptBool);
 optional_attr!(i64, OptInt);
 optional_attr!(F64, OptFloat);
 optional_attr!(Vec<i64>, OptInts);

@@ -4,6 +4,8 @@ mod activation;
 mod attention;
 mod core;
 mod elementwise;
+mod create;
+mod gather;
 mod join;
 mod layout;
 mod linear;

@@ -233,6 +233,8 @@ op_enum! { $
     slice {
         SliceByIndex, SliceBySize, SliceUpdate, Reverse, ReverseSequence, SlidingWindows, BandPart,
     }
+    gather { Gather, GatherAlongAxis, GatherNd }
+    create { Fill, FillLike, Range1d, OneHot, NonZero }
     conv { Conv, ConvTranspose }
     pool { MaxPool, AvgPool, L2Pool }
     pad { Pad }
