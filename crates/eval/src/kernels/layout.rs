@@ -98,3 +98,14 @@ pub(super) fn runs(shape: &[usize], walks: &[Walk]) -> Vec<(usize, usize)> {
     });
     runs
 }
+
+/// The elements of `indices` as positions on an axis of `extent`.
+pub(super) fn positions(indices: &Array, extent: usize) -> Result<Vec<usize>, EvalError> {
+    let at = |i: i64| {
+        usize::try_from(i)
+            .ok()
+            .filter(|&at| at < extent)
+            .ok_or_else(|| EvalError::undefined(format!("index {i} into an axis of {extent}")))
+    };
+    indices.to_i64s()?.into_iter().map(at).collect()
+}

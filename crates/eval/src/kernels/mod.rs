@@ -18,3 +18,4 @@ mod pool;
 mod pad;
 mod slice;
 mod resize;
+mod rearrange;

@@ -239,6 +239,7 @@ op_enum! { $
     pool { MaxPool, AvgPool, L2Pool }
     pad { Pad }
     resize { UpsampleNearestNeighbor, UpsampleBilinear, ResizeNearestNeighbor, ResizeBilinear, Resize }
+    rearrange { PixelShuffle, PixelUnshuffle, DepthToSpace, SpaceToDepth, SpaceToBatch, BatchToSpace }
 }
 
 /// The entries of all ops, by family.
