@@ -235,6 +235,9 @@ op_enum! { $
     }
     gather { Gather, GatherAlongAxis, GatherNd }
     create { Fill, FillLike, Range1d, OneHot, NonZero }
+    scan { Cumsum }
+    scatter { Scatter, ScatterAlongAxis, ScatterNd }
+    sort { Topk, Argsort }
     conv { Conv, ConvTranspose }
     pool { MaxPool, AvgPool, L2Pool }
     pad { Pad }
