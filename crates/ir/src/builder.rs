@@ -87,8 +87,29 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// What inference finds wrong; nothing is appended then.
     pub fn push(&mut self, op: Op, operands: Operands, regions: Vec<Region>) -> OpResult<Node> {
-        let inferred = infer(self.program, self.func, &op, &operands, &regions)?;
-        let types = freshen(self.program, inferred);
+        let results = self.infer(&op, &operands, &regions)?;
+        Ok(self.append(op, operands, regions, results))
+    }
+
+    /// The results that [`Builder::push`] would give the op, unknown extents included.
+    ///
+    /// # Errors
+    /// What inference finds wrong.
+    pub fn infer(&self, op: &Op, operands: &Operands, regions: &[Region]) -> OpResult<Inferred> {
+        infer(self.program, self.func, op, operands, regions)
+    }
+
+    /// Appends an op whose results are known: those that [`Builder::infer`] gave, where the caller
+    /// may have replaced unknown extents by ones that it was told. Unknown extents that are left
+    /// get a symbol of their own.
+    pub fn append(
+        &mut self,
+        op: Op,
+        operands: Operands,
+        regions: Vec<Region>,
+        results: Inferred,
+    ) -> Node {
+        let types = freshen(self.program, results);
         let function = &mut self.program.functions[self.func];
         let node = function.nodes.push(NodeData {
             op,
@@ -103,7 +124,7 @@ impl<'a> Builder<'a> {
             function.nodes[node].results.push(value);
         }
         function.regions[self.region].nodes.push(node);
-        Ok(node)
+        node
     }
 
     /// The results of an op.
