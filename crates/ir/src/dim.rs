@@ -1,6 +1,6 @@
 //! Extents: constants or canonical integer expressions over symbols with ranges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ pub struct SymbolRange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Symbols {
     ranges: BTreeMap<Arc<str>, SymbolRange>,
-    fresh: u32,
+    fresh: BTreeSet<Arc<str>>,
+    next: u32,
 }
 
 impl Symbols {
@@ -29,10 +30,11 @@ impl Symbols {
     /// A new symbol `u<n>` for an extent that only running the program tells.
     pub fn fresh(&mut self) -> Dim {
         loop {
-            let name = format!("u{}", self.fresh);
-            self.fresh += 1;
+            let name = format!("u{}", self.next);
+            self.next += 1;
             if !self.ranges.contains_key(name.as_str()) {
                 self.declare(&name, SymbolRange::default());
+                self.fresh.insert(name.as_str().into());
                 return Dim::symbol(&name);
             }
         }
@@ -47,6 +49,12 @@ impl Symbols {
     /// All symbols in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, SymbolRange)> {
         self.ranges.iter().map(|(name, range)| (&**name, *range))
+    }
+
+    /// Whether the symbol stands for an extent that inference could not tell.
+    #[must_use]
+    pub fn is_fresh(&self, name: &str) -> bool {
+        self.fresh.contains(name)
     }
 
     /// Whether the symbol is declared.

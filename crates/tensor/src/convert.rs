@@ -89,11 +89,7 @@ fn as_int(number: Number) -> i64 {
 /// Rounds to half precision; finite values beyond its range become ±65504, infinities stay.
 pub(crate) fn f16_saturating(x: f32) -> f16 {
     let y = f16::from_f32(x);
-    if y.is_infinite() && x.is_finite() {
-        if x > 0.0 { f16::MAX } else { f16::MIN }
-    } else {
-        y
-    }
+    if y.is_infinite() && x.is_finite() { if x > 0.0 { f16::MAX } else { f16::MIN } } else { y }
 }
 
 /// Appends one element. Integers saturate to the range of `dtype`; floats that are finite stay
@@ -125,7 +121,8 @@ pub(crate) fn store(dtype: DType, number: Number, out: &mut Vec<u8>) -> bool {
         }
         DType::F32 => {
             let x = as_float(number);
-            let y = if x.is_finite() { x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) } else { x };
+            let y =
+                if x.is_finite() { x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) } else { x };
             out.extend((y as f32).to_le_bytes());
         }
         DType::F64 => out.extend(as_float(number).to_le_bytes()),
@@ -205,8 +202,10 @@ mod tests {
 
     #[test]
     fn half_casts_never_make_infinities() {
-        let bytes: Vec<u8> =
-            [f32::MIN, -1e9, 65519.0, 65520.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> = [f32::MIN, -1e9, 65519.0, 65520.0, f32::INFINITY]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
         let cast = cast(DType::F32, DType::F16, &bytes, 5);
         let got = floats(DType::F16, &cast, 5);
         assert_eq!(got, [-65504.0, -65504.0, 65504.0, 65504.0, f64::INFINITY]);
@@ -214,7 +213,8 @@ mod tests {
 
     #[test]
     fn integers_saturate_and_floats_truncate() {
-        let bytes: Vec<u8> = [i64::MAX, i64::MIN, -7].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            [i64::MAX, i64::MIN, -7].iter().flat_map(|x| x.to_le_bytes()).collect();
         let out = cast(DType::I64, DType::I32, &bytes, 3);
         assert_eq!(ints(DType::I32, &out, 3), [i64::from(i32::MAX), i64::from(i32::MIN), -7]);
         let bytes: Vec<u8> = [-1.9f64, 2.9].iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -67,7 +67,12 @@ impl Recipe {
     }
 }
 
-fn concat(axis: usize, parts: &[Tensor], dtype: DType, shape: &[u64]) -> Result<Vec<u8>, TensorError> {
+fn concat(
+    axis: usize,
+    parts: &[Tensor],
+    dtype: DType,
+    shape: &[u64],
+) -> Result<Vec<u8>, TensorError> {
     let size = dtype.size().ok_or(TensorError::SubByte { dtype })? as u64;
     let outer = element_count(&shape[..axis])?;
     let inner: u64 = shape[axis + 1..].iter().product();

@@ -135,7 +135,11 @@ impl Tensor {
     ///
     /// # Errors
     /// The length of `bytes` is not what dtype and shape ask for.
-    pub fn from_bytes(dtype: DType, shape: &[u64], bytes: impl Into<Arc<[u8]>>) -> Result<Self, TensorError> {
+    pub fn from_bytes(
+        dtype: DType,
+        shape: &[u64],
+        bytes: impl Into<Arc<[u8]>>,
+    ) -> Result<Self, TensorError> {
         let bytes = bytes.into();
         let needed = byte_len(dtype, shape)?;
         if needed != bytes.len() as u64 {
@@ -203,7 +207,12 @@ impl Tensor {
     ///
     /// # Errors
     /// Lengths differ, an element lies outside, or the type is smaller than a byte.
-    pub fn strided(&self, shape: &[u64], strides: &[u64], offset: u64) -> Result<Self, TensorError> {
+    pub fn strided(
+        &self,
+        shape: &[u64],
+        strides: &[u64],
+        offset: u64,
+    ) -> Result<Self, TensorError> {
         if self.dtype().size().is_none() {
             return Err(TensorError::SubByte { dtype: self.dtype() });
         }
@@ -212,9 +221,10 @@ impl Tensor {
             return Err(TensorError::BadRecipe { what });
         }
         let count = element_count(shape)?;
-        let last = shape.iter().zip(strides).try_fold(offset, |at, (&d, &s)| {
-            at.checked_add(d.saturating_sub(1).checked_mul(s)?)
-        });
+        let last = shape
+            .iter()
+            .zip(strides)
+            .try_fold(offset, |at, (&d, &s)| at.checked_add(d.saturating_sub(1).checked_mul(s)?));
         let inside = last.is_some_and(|last| last < self.count() as u64);
         if count > 0 && !inside {
             let what = format!(
@@ -227,7 +237,9 @@ impl Tensor {
             (&self.0.source, strides == row_major(shape))
         {
             let size = self.dtype().size().unwrap_or(1) as u64;
-            return Self::mapped(file, start + offset * size, self.dtype(), shape);
+            let at = offset.checked_mul(size).and_then(|bytes| start.checked_add(bytes));
+            let at = at.ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec() })?;
+            return Self::mapped(file, at, self.dtype(), shape);
         }
         let recipe = Recipe::Strided { of: self.clone(), offset, strides: strides.to_vec() };
         Ok(self.recipe(self.dtype(), shape.to_vec(), recipe))
@@ -275,7 +287,11 @@ impl Tensor {
             return Err(TensorError::BadRecipe { what });
         }
         let shape = perm.iter().map(|&p| self.shape()[p]).collect();
-        Ok(self.recipe(self.dtype(), shape, Recipe::Transpose { of: self.clone(), perm: perm.to_vec() }))
+        Ok(self.recipe(
+            self.dtype(),
+            shape,
+            Recipe::Transpose { of: self.clone(), perm: perm.to_vec() },
+        ))
     }
 
     /// The elements converted to `dtype`; see [`Recipe::Cast`].

@@ -1,5 +1,4 @@
-//! Reads what `torch.export.save` wrote, without Python: from the bytes of a `.pt2` to a typed and
-//! checked graph of ATen ops with its weights.
+//! The PyTorch frontend: reads what `torch.export.save` wrote, without Python, and lowers it to IR.
 //!
 //! Both generations of the archive are read: torch 2.5 to 2.7 (a plain zip with pickled weights) and
 //! 2.8 and later (a PyTorch archive, from 2.9 on with raw weights). Weights stay ranges of the mapped
@@ -7,13 +6,15 @@
 //!
 //! Layers, each on the one before: [`archive`] (zip entries as ranges), [`pickle`] (inert Python
 //! values), [`torch_save`] (tensors in pickles), weights of both generations, the JSON schema,
-//! [`symexpr`] (symbolic sizes) and [`graph`] (the program that lowering reads).
+//! [`symexpr`] (symbolic sizes), [`graph`] (a typed and checked graph of ATen ops with its weights) and
+//! [`lower`] (from there to IR).
 //!
 //! **Invariant:** no byte of a file is executed, and every input gives a program or a diagnostic.
 
 pub mod archive;
 pub mod dtype;
 pub mod graph;
+pub mod lower;
 pub mod pickle;
 mod report;
 mod schema;

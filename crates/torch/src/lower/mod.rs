@@ -1,0 +1,338 @@
+//! Lowers ATen graphs to IR.
+//!
+//! Words: a *lowering* makes IR for one ATen op ([`registry::Lowering`]); a *call* is one op with its
+//! arguments ([`call::Call`]); [`Cx`] is what a lowering works with.
+//!
+//! Ops that differ in spelling alone (in-place, copying, aliases) share one lowering, by rule.
+//! Everything that cannot be lowered is reported in one run: a node that fails gives values of the
+//! types the file declares, and lowering goes on.
+//!
+//! **Invariant:** the type of each result equals what the file declares; a lowering that says
+//! otherwise is a fault and reported.
+
+pub mod alias;
+pub mod call;
+pub mod dims;
+pub mod error;
+mod graph;
+mod ops;
+pub mod promote;
+pub mod registry;
+mod signature;
+pub mod value;
+
+use mlc_ir::builder::Builder;
+use mlc_ir::ops::Cast;
+use mlc_ir::{Dim, Op, Value};
+use mlc_tensor::{DType, DTypeKind};
+
+use alias::{Memory, Owner};
+use call::Call;
+use dims::SymbolSources;
+use error::{LowerError, LowerResult};
+use registry::{Form, Registry};
+use value::{Operand, Scalar, TensorId, Val};
+
+pub use ops::registry;
+pub use signature::lower;
+
+/// What a lowering works with: the builder, the memory of tensors, and the other lowerings.
+pub struct Cx<'p> {
+    /// Appends ops.
+    pub b: Builder<'p>,
+    memory: Memory,
+    symbols: SymbolSources,
+    registry: &'p Registry,
+    depth: u32,
+}
+
+/// Lowerings may call others this deep.
+const MAX_DEPTH: u32 = 64;
+
+impl Cx<'_> {
+    /// A tensor with memory of its own.
+    pub fn fresh(&mut self, value: Value) -> Val {
+        Val::Tensor(self.memory.allocate(value, Owner::Local))
+    }
+
+    /// One result with memory of its own; for the end of a lowering.
+    ///
+    /// # Errors
+    /// None; fits the shape of lowerings.
+    pub fn one(&mut self, value: Value) -> LowerResult<Vec<Val>> {
+        Ok(vec![self.fresh(value)])
+    }
+
+    /// The element type of a tensor.
+    ///
+    /// # Errors
+    /// None for tensors of a valid graph.
+    pub fn dtype(&self, tensor: TensorId) -> LowerResult<DType> {
+        alias::dtype_of(&self.b, self.memory.latest(tensor))
+    }
+
+    /// The extents of a tensor.
+    ///
+    /// # Errors
+    /// None for tensors of a valid graph.
+    pub fn shape(&self, tensor: TensorId) -> LowerResult<Vec<Dim>> {
+        Ok(self.b.tensor(self.memory.latest(tensor))?.shape.clone())
+    }
+
+    /// The number of axes of a tensor.
+    ///
+    /// # Errors
+    /// None for tensors of a valid graph.
+    pub fn rank(&self, tensor: TensorId) -> LowerResult<usize> {
+        Ok(self.shape(tensor)?.len())
+    }
+
+    /// Declares the extents of a value where inference could not tell them.
+    ///
+    /// # Errors
+    /// An extent that inference knows is another.
+    pub fn refine(&mut self, value: Value, dims: &[Dim]) -> LowerResult<()> {
+        let ty = self.b.tensor(value)?;
+        if ty.shape == dims {
+            return Ok(());
+        }
+        let contradiction = ty.rank() != dims.len()
+            || ty.shape.iter().zip(dims).any(|(a, b)| !mlc_ir::infer::may_equal(a, b));
+        if contradiction {
+            let want = mlc_ir::infer::shape_text(dims);
+            return Err(LowerError::new(
+                mlc_diag::codes::SHAPE_MISMATCH,
+                format!("lowering gives {ty}, the file declares {want}"),
+            ));
+        }
+        let inferred = self.inferred(value)?;
+        let function = self.b.function_mut();
+        if let mlc_ir::Type::Tensor(ty) = &mut function.values[value].ty {
+            for ((have, want), inferred) in ty.shape.iter_mut().zip(dims).zip(inferred) {
+                if inferred == Dim::Unknown {
+                    *have = want.clone();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The extents that inference gives for a value, unknown ones included.
+    fn inferred(&self, value: Value) -> LowerResult<Vec<Dim>> {
+        let shape = self.b.tensor(value)?.shape.clone();
+        let symbols = &self.b.program.symbols;
+        Ok(shape
+            .into_iter()
+            .map(|dim| match dim.as_symbol() {
+                Some(name) if symbols.is_fresh(name) => Dim::Unknown,
+                _ => dim,
+            })
+            .collect())
+    }
+
+    /// `x` converted to `dtype`.
+    ///
+    /// # Errors
+    /// There is no such conversion.
+    pub fn cast(&mut self, x: Value, dtype: DType) -> LowerResult<Value> {
+        let from = alias::dtype_of(&self.b, x)?;
+        if from == dtype {
+            return Ok(x);
+        }
+        if from.kind() == DTypeKind::Complex || dtype.kind() == DTypeKind::Complex {
+            return Err(LowerError::dtype(format!("{from} cannot be converted to {dtype}")));
+        }
+        Ok(Cast { dtype }.build(&mut self.b, x)?)
+    }
+
+    /// The value of a tensor, converted to `dtype`.
+    ///
+    /// # Errors
+    /// There is no such conversion.
+    pub fn read_as(&mut self, tensor: TensorId, dtype: DType) -> LowerResult<Value> {
+        let x = self.read(tensor)?;
+        self.cast(x, dtype)
+    }
+
+    /// A Python number as a scalar of `dtype`.
+    ///
+    /// # Errors
+    /// A symbol that no input tells.
+    pub fn number(&mut self, scalar: &Scalar, dtype: DType) -> LowerResult<Value> {
+        match scalar.as_f64() {
+            Some(_)
+                if let Scalar::Int(dim) = scalar
+                    && let Some(n) = dim.as_const()
+                    && dtype.is_int() =>
+            {
+                let tensor = mlc_tensor::Tensor::from_i64s(dtype, &[], &[n])?;
+                Ok(self.b.constant(tensor)?)
+            }
+            Some(x) => Ok(self.b.scalar(dtype, x)?),
+            None => {
+                let Scalar::Int(dim) = scalar else {
+                    return Err(LowerError::dynamic("a number is not known"));
+                };
+                let value = dims::scalar(self, dim)?;
+                self.cast(value, dtype)
+            }
+        }
+    }
+
+    /// An operand as a value of `dtype`.
+    ///
+    /// # Errors
+    /// There is no such conversion, or a symbol that no input tells.
+    pub fn operand(&mut self, operand: &Operand, dtype: DType) -> LowerResult<Value> {
+        match operand {
+            Operand::Tensor(tensor) => self.read_as(*tensor, dtype),
+            Operand::Scalar(scalar) => self.number(scalar, dtype),
+        }
+    }
+
+    /// The element type that operands are promoted to.
+    ///
+    /// # Errors
+    /// None for tensors of a valid graph.
+    pub fn promoted(&self, operands: &[&Operand]) -> LowerResult<DType> {
+        let classes = operands
+            .iter()
+            .map(|operand| {
+                Ok(match operand {
+                    Operand::Scalar(scalar) => promote::Class::of_scalar(scalar),
+                    Operand::Tensor(tensor) => match (self.dtype(*tensor)?, self.rank(*tensor)?) {
+                        (dtype, 0) => promote::Class::ZeroDim(dtype),
+                        (dtype, _) => promote::Class::Tensor(dtype),
+                    },
+                })
+            })
+            .collect::<LowerResult<Vec<_>>>()?;
+        Ok(promote::promote(&classes))
+    }
+
+    /// Reshapes a value; see [`dims::reshape`].
+    ///
+    /// # Errors
+    /// The counts differ, or a symbol that no input tells.
+    pub fn reshape(&mut self, x: Value, to: &[Dim]) -> LowerResult<Value> {
+        dims::reshape(self, x, to)
+    }
+
+    /// Appends an op that takes and gives one value.
+    ///
+    /// # Errors
+    /// What inference finds wrong.
+    pub fn unary(&mut self, op: impl Into<Op>, x: Value) -> LowerResult<Value> {
+        let mut operands = mlc_ir::Operands::new();
+        operands.push_slot([x]);
+        let node = self.b.push(op.into(), operands, Vec::new())?;
+        self.result(node)
+    }
+
+    /// Appends an op that takes two values and gives one.
+    ///
+    /// # Errors
+    /// What inference finds wrong.
+    pub fn binary(&mut self, op: impl Into<Op>, x: Value, y: Value) -> LowerResult<Value> {
+        let mut operands = mlc_ir::Operands::new();
+        operands.push_slot([x]);
+        operands.push_slot([y]);
+        let node = self.b.push(op.into(), operands, Vec::new())?;
+        self.result(node)
+    }
+
+    fn result(&self, node: mlc_ir::Node) -> LowerResult<Value> {
+        self.b.results(node).first().copied().ok_or_else(|| LowerError::invalid("no result"))
+    }
+
+    /// Lowers another op: how a lowering is written in terms of others.
+    ///
+    /// # Errors
+    /// What that lowering gives.
+    pub fn call(&mut self, op: &str, args: &[(&str, Val)]) -> LowerResult<Vec<Val>> {
+        let loc = mlc_diag::Loc::unknown();
+        let args = args.iter().map(|(name, val)| ((*name).to_owned(), val.clone()));
+        self.lower_call(&Call::new(op, "default", args, &loc))
+    }
+
+    /// The first result of [`Cx::call`], as a tensor.
+    ///
+    /// # Errors
+    /// What that lowering gives.
+    pub fn call_tensor(&mut self, op: &str, args: &[(&str, Val)]) -> LowerResult<TensorId> {
+        match self.call(op, args)?.first() {
+            Some(Val::Tensor(tensor)) => Ok(*tensor),
+            _ => Err(LowerError::invalid(format!("`{op}` gives no tensor"))),
+        }
+    }
+
+    /// Lowers a call by the table, and checks that every argument was read.
+    ///
+    /// # Errors
+    /// No lowering, or what it gives, or an argument that nobody read.
+    pub fn lower_call(&mut self, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+        let Some((lower, form)) = self.registry.find(&call.op) else {
+            return Err(self.unsupported(call));
+        };
+        if self.depth >= MAX_DEPTH {
+            return Err(LowerError::invalid(format!(
+                "calls of `{}` are nested too deeply",
+                call.op
+            )));
+        }
+        self.depth += 1;
+        let outputs = lower(self, call);
+        self.depth -= 1;
+        let mut outputs = outputs?;
+        if form == Form::InPlace {
+            outputs = vec![self.in_place(call, &outputs)?];
+        } else if call.has("out") {
+            let target = call.tensor("out")?;
+            outputs = vec![self.store(target, &outputs)?];
+        }
+        let unread = call.unread();
+        if !unread.is_empty() {
+            let names = unread.join("`, `");
+            return Err(LowerError::new(
+                mlc_diag::codes::UNREAD_ARGUMENT,
+                format!("argument `{names}` is not honoured by the lowering"),
+            ));
+        }
+        Ok(outputs)
+    }
+
+    fn in_place(&mut self, call: &Call<'_>, outputs: &[Val]) -> LowerResult<Val> {
+        let target = match call.get("self") {
+            Some(Val::Tensor(tensor)) => *tensor,
+            _ => call.tensor("input")?,
+        };
+        self.store(target, outputs)
+    }
+
+    fn store(&mut self, target: TensorId, outputs: &[Val]) -> LowerResult<Val> {
+        let Some(Val::Tensor(result)) = outputs.first() else {
+            return Err(LowerError::invalid("an in-place op without a result"));
+        };
+        if *result == target {
+            return Ok(Val::Tensor(target));
+        }
+        let value = self.read_as(*result, self.dtype(target)?)?;
+        let shape = self.shape(target)?;
+        let value = dims::expand(self, value, &shape)?;
+        self.write(target, value)?;
+        Ok(Val::Tensor(target))
+    }
+
+    fn unsupported(&self, call: &Call<'_>) -> LowerError {
+        let error = LowerError::new(
+            mlc_diag::codes::UNSUPPORTED_OP,
+            format!("`{}.{}` has no lowering", call.op, call.overload),
+        );
+        let near = mlc_diag::nearest(&call.op, self.registry.names());
+        if near.is_empty() {
+            error.help("run `mlc ops --from torch` for the list of supported ops")
+        } else {
+            error.help(format!("the nearest supported ops are `{}`", near.join("`, `")))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The table of lowerings.
+
+use std::collections::BTreeMap;
+
+use super::Cx;
+use super::call::Call;
+use super::error::LowerResult;
+use super::value::Val;
+
+/// Lowers one call to the values it gives, in the order of the op's results.
+pub type LowerFn = fn(&mut Cx<'_>, &Call<'_>) -> LowerResult<Vec<Val>>;
+
+/// How one op is lowered.
+#[derive(Debug, Clone, Copy)]
+pub struct Lowering {
+    /// `namespace.op`; all overloads that differ in argument names or types alone.
+    pub name: &'static str,
+    /// The lowering.
+    pub lower: LowerFn,
+}
+
+/// Ops that are other spellings of an op with the same arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Spelling {
+    /// `namespace.op`.
+    pub name: &'static str,
+    /// What it is called in the table.
+    pub same_as: &'static str,
+}
+
+/// The lowerings by name.
+#[derive(Debug, Default)]
+pub struct Registry {
+    lowerings: BTreeMap<&'static str, LowerFn>,
+    spellings: BTreeMap<&'static str, &'static str>,
+}
+
+/// How a call is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As the table says.
+    Plain,
+    /// The result becomes the value of argument `self`.
+    InPlace,
+}
+
+impl Registry {
+    /// A table of these lowerings and spellings; later ones replace earlier ones of the same name.
+    #[must_use]
+    pub fn new(lowerings: &[&[Lowering]], spellings: &[Spelling]) -> Self {
+        Self {
+            lowerings: lowerings.iter().copied().flatten().map(|l| (l.name, l.lower)).collect(),
+            spellings: spellings.iter().map(|s| (s.name, s.same_as)).collect(),
+        }
+    }
+
+    /// All names, in order, other spellings included.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let mut names: Vec<_> =
+            self.lowerings.keys().chain(self.spellings.keys()).copied().collect();
+        names.sort_unstable();
+        names.into_iter()
+    }
+
+    fn plain(&self, name: &str) -> Option<LowerFn> {
+        let name = self.spellings.get(name).copied().unwrap_or(name);
+        self.lowerings.get(name).copied()
+    }
+
+    /// The lowering of an op: by its name, or by rule from its in-place (`add_`) or copying
+    /// (`view_copy`) spelling.
+    pub(super) fn find(&self, name: &str) -> Option<(LowerFn, Form)> {
+        if let Some(lower) = self.plain(name) {
+            return Some((lower, Form::Plain));
+        }
+        if let Some(base) = name.strip_suffix('_').filter(|base| !base.ends_with('_')) {
+            return self.plain(base).map(|lower| (lower, Form::InPlace));
+        }
+        let base = name.strip_suffix("_copy")?;
+        self.plain(base).map(|lower| (lower, Form::Plain))
+    }
+
+    /// Whether an op of that name can be lowered for some arguments.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+}
