@@ -1,1 +1,79 @@
-//! placeholder
+//! Passes that remove what computes nothing new.
+//!
+//! **Invariant:** each pass here leaves the value of every output as it was, bit for bit, but for the
+//! rounding of constants that the evaluator folds.
+//! **Invariant:** an output that is the result of an op stays one, and two outputs do not become one
+//! value.
+
+mod cse;
+mod dce;
+mod dedup_consts;
+mod fold;
+mod identity_removal;
+mod lazy;
+
+use std::collections::BTreeSet;
+
+use mlc_ir::{Builder, Def, EntityId, Function, Op, Region, Value};
+use mlc_pass::{Alias, PassEntry, PassList};
+
+pub use cse::Cse;
+pub use dce::Dce;
+pub use dedup_consts::DedupConsts;
+pub use fold::Fold;
+pub use identity_removal::IdentityRemoval;
+
+/// The passes of this crate.
+pub const PASSES: PassList = PassList {
+    passes: &[
+        PassEntry::of::<Cse>("Nothing is computed twice.").source(include_str!("cse.rs")),
+        PassEntry::of::<Dce>("Every op is needed for an output or a state.")
+            .source(include_str!("dce.rs")),
+        PassEntry::of::<DedupConsts>("Constants of equal bytes are one.")
+            .source(include_str!("dedup_consts.rs")),
+        PassEntry::of::<Fold>("What depends on constants alone is a constant.")
+            .source(include_str!("fold.rs")),
+        PassEntry::of::<IdentityRemoval>("No op gives back its own operand.")
+            .source(include_str!("identity_removal.rs")),
+    ],
+    aliases: &[Alias {
+        name: "cleanup",
+        pipeline: "fix(identity-removal,fold,cse),dedup-consts,dce",
+        summary: "No op and no constant that could be left out.",
+    }],
+};
+
+/// What regions yield, so that replacing one value by another keeps outputs apart.
+struct Yields {
+    yielded: BTreeSet<Value>,
+    /// The region of each op that was there at the start, by index of the op.
+    homes: Vec<Option<Region>>,
+}
+
+impl Yields {
+    fn of(function: &Function) -> Self {
+        let mut homes = vec![None; function.nodes.len()];
+        let mut regions = BTreeSet::from([function.body]);
+        function.for_each_node(&mut |region, node| {
+            homes[node.index()] = Some(region);
+            regions.extend(&function.nodes[node].regions);
+        });
+        let yielded =
+            regions.iter().flat_map(|&r| function.regions[r].results.iter().copied()).collect();
+        Self { yielded, homes }
+    }
+
+    /// Whether all uses of `from`, a result of an op in the region of `b`, may become uses of `to`.
+    /// Always if no region yields `from`; else if `to` is the result of another op of that region,
+    /// no constant, and yielded nowhere.
+    fn replace(&mut self, b: &Builder<'_>, from: Value, to: Value) -> bool {
+        if !self.yielded.contains(&from) {
+            return true;
+        }
+        let function = b.function();
+        let Def::Result(node, _) = function.values[to].def else { return false };
+        let at_home = self.homes.get(node.index()) == Some(&Some(b.region));
+        let constant = matches!(function.nodes[node].op, Op::Const(_));
+        at_home && !constant && self.yielded.insert(to)
+    }
+}

@@ -1,0 +1,129 @@
+//! The pass `dedup-consts`.
+
+use std::collections::BTreeMap;
+
+use mlc_ir::ops::Const;
+use mlc_ir::{ConstId, ConstPool, Op, Program};
+use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
+use mlc_tensor::{DType, Source, Tensor, TensorError};
+use serde::{Deserialize, Serialize};
+
+/// Makes constants of equal type and bytes one constant.
+///
+/// Only constants of equal type are compared; of those in files, only ones that agree in 64 sampled
+/// elements are read whole. Constants that have to be computed are compared while their sizes add up
+/// to no more than `budget` bytes.
+///
+/// ```mlc before
+/// func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
+///   %1 = const dense<tensor<2xf32>, [1.0, 2.0]>
+///   %2 = mul %x, %1
+///   %3 = const dense<tensor<2xf32>, [1.0, 2.0]>
+///   %y = add %2, %3
+///   return %y
+/// }
+/// ```
+/// ```mlc after
+/// func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
+///   %1 = const dense<tensor<2xf32>, [1.0, 2.0]>
+///   %2 = mul %x, %1
+///   %y = add %2, %1
+///   return %y
+/// }
+/// ```
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DedupConsts {
+    budget: u64,
+}
+
+impl Default for DedupConsts {
+    fn default() -> Self {
+        Self { budget: 256 << 20 }
+    }
+}
+
+impl Pass for DedupConsts {
+    fn name(&self) -> &'static str {
+        "dedup-consts"
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::Any
+    }
+
+    fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
+        let functions = cx.functions(program);
+        let mut uses = Vec::new();
+        for func in functions {
+            let function = &program.functions[func];
+            function.for_each_node(&mut |_, node| {
+                if let Op::Const(Const { value }) = function.nodes[node].op {
+                    uses.push((func, node, value));
+                }
+            });
+        }
+        let ids = uses.iter().map(|&(_, _, id)| id);
+        let first = self.first_of_equal(&program.consts, ids)?;
+        let mut changed = 0;
+        for (func, node, id) in uses {
+            if first[&id] != id {
+                program.functions[func].nodes[node].op = Const { value: first[&id] }.into();
+                changed += 1;
+            }
+        }
+        cx.count("merged", changed);
+        Ok(Changed::from(changed > 0))
+    }
+}
+
+impl DedupConsts {
+    /// For each constant, the one of least id that is equal to it.
+    fn first_of_equal(
+        &self,
+        pool: &ConstPool,
+        ids: impl Iterator<Item = ConstId>,
+    ) -> Result<BTreeMap<ConstId, ConstId>> {
+        let mut first: BTreeMap<ConstId, ConstId> = ids.map(|id| (id, id)).collect();
+        let mut classes: BTreeMap<(DType, &[u64]), Vec<ConstId>> = BTreeMap::new();
+        for &id in first.keys() {
+            let tensor = pool.get(id);
+            classes.entry((tensor.dtype(), tensor.shape())).or_default().push(id);
+        }
+        let mut left = self.budget;
+        for class in classes.into_values().filter(|class| class.len() > 1) {
+            let mut samples: BTreeMap<Vec<u8>, Vec<ConstId>> = BTreeMap::new();
+            for id in class {
+                let tensor = pool.get(id);
+                if !is_stored(tensor) {
+                    let Some(rest) = left.checked_sub(tensor.byte_len()) else { continue };
+                    left = rest;
+                }
+                samples.entry(sample(tensor)?).or_default().push(id);
+            }
+            for alike in samples.into_values().filter(|alike| alike.len() > 1) {
+                let mut digests: BTreeMap<[u8; 32], ConstId> = BTreeMap::new();
+                for id in alike {
+                    let digest = pool.get(id).digest().map_err(|error| {
+                        PassError::from(TensorError::BadRecipe { what: error.to_string() })
+                    })?;
+                    first.insert(id, *digests.entry(digest).or_insert(id));
+                }
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// Whether the bytes are there without computing.
+fn is_stored(tensor: &Tensor) -> bool {
+    matches!(tensor.source(), Source::Mapped { .. } | Source::Bytes(_))
+}
+
+/// The bytes at 64 positions that depend on the length alone.
+fn sample(tensor: &Tensor) -> Result<Vec<u8>> {
+    let bytes = tensor.bytes()?;
+    let size = tensor.dtype().size().unwrap_or(1);
+    let step = (bytes.len() / size / 64).max(1) * size;
+    Ok(bytes.chunks(step).flat_map(|chunk| chunk.iter().take(size)).copied().collect())
+}
