@@ -2,6 +2,8 @@
 
 mod activation;
 mod attention;
+mod classify;
+mod control;
 mod core;
 mod elementwise;
 mod create;
@@ -9,6 +11,7 @@ mod gather;
 mod join;
 mod layout;
 mod linear;
+mod list;
 mod norm;
 mod reduction;
 mod scan;
@@ -20,5 +23,7 @@ mod pool;
 mod pad;
 mod slice;
 mod sort;
+mod state;
 mod resize;
 mod rearrange;
+mod sample;

@@ -8,7 +8,8 @@
 //! } + Trait => infer_function;
 //! ```
 //! `-> results` is left out for one result, a number for more, `inferred` where inference tells.
-//! From it come the payload struct, its [`OpSpec`], the builders and the variant of [`Op`].
+//! From it come the payload struct, its [`OpSpec`], the builders (which take the operands, then the
+//! regions) and the variant of [`Op`].
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -89,9 +90,10 @@ macro_rules! op {
             pub fn build(
                 self,
                 b: &mut $crate::builder::Builder<'_>,
-                $($opd: $crate::builder::arity::$ar),*
+                $($opd: $crate::builder::arity::$ar,)*
+                $($($region: $crate::program::Region,)+)?
             ) -> $crate::infer::OpResult<$crate::program::Value> {
-                let results = self.build_many(b, $($opd),*)?;
+                let results = self.build_many(b, $($opd,)* $($($region),+)?)?;
                 results.first().copied().ok_or_else(|| {
                     $crate::infer::OpError::ty(concat!("`", $mil, "` has no result"))
                 })
@@ -104,12 +106,13 @@ macro_rules! op {
             pub fn build_many(
                 self,
                 b: &mut $crate::builder::Builder<'_>,
-                $($opd: $crate::builder::arity::$ar),*
+                $($opd: $crate::builder::arity::$ar,)*
+                $($($region: $crate::program::Region,)+)?
             ) -> $crate::infer::OpResult<Vec<$crate::program::Value>> {
                 #[allow(unused_mut, clippy::allow_attributes, reason = "ops without operands")]
                 let mut operands = $crate::program::Operands::new();
                 $($crate::builder::IntoSlot::push_to($opd, &mut operands);)*
-                let node = b.push($crate::ops::Op::$Name(self), operands, Vec::new())?;
+                let node = b.push($crate::ops::Op::$Name(self), operands, vec![$($($region),+)?])?;
                 Ok(b.results(node).to_vec())
             }
         }
@@ -238,11 +241,16 @@ op_enum! { $
     scan { Cumsum }
     scatter { Scatter, ScatterAlongAxis, ScatterNd }
     sort { Topk, Argsort }
+    control { Cond, WhileLoop }
+    state { ReadState, WriteState }
+    list { MakeList, ListLength, ListRead, ListWrite, ListGather, ListScatter }
+    classify { Classify }
     conv { Conv, ConvTranspose }
     pool { MaxPool, AvgPool, L2Pool }
     pad { Pad }
     resize { UpsampleNearestNeighbor, UpsampleBilinear, ResizeNearestNeighbor, ResizeBilinear, Resize }
     rearrange { PixelShuffle, PixelUnshuffle, DepthToSpace, SpaceToDepth, SpaceToBatch, BatchToSpace }
+    sample { Resample, Affine, CropResize, Crop }
 }
 
 /// The entries of all ops, by family.
