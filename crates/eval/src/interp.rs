@@ -13,8 +13,8 @@ use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
 pub enum EvalValue {
     /// A tensor.
     Array(Array),
-    /// A list of tensors.
-    List(Vec<Array>),
+    /// A list of tensors; none where no element was written.
+    List(Vec<Option<Array>>),
     /// The state of that name.
     State(String),
     /// Strings, such as the label that `classify` gives.

@@ -198,6 +198,13 @@ impl<'a> InferCx<'a> {
         Some((types(&region.args), types(&region.results)))
     }
 
+    /// The known contents of result `result` of nested region `index`.
+    #[must_use]
+    pub fn region_content(&self, index: usize, result: usize) -> Option<&'a [Dim]> {
+        let value = *self.function.regions[*self.regions.get(index)?].results.get(result)?;
+        self.function.values[value].content.as_deref()
+    }
+
     /// Checks that the given operands have one element type and gives it; absent optional ones are
     /// passed over.
     ///

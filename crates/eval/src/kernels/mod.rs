@@ -27,3 +27,4 @@ mod state;
 mod resize;
 mod rearrange;
 mod sample;
+mod detect;

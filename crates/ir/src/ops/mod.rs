@@ -251,6 +251,7 @@ op_enum! { $
     resize { UpsampleNearestNeighbor, UpsampleBilinear, ResizeNearestNeighbor, ResizeBilinear, Resize }
     rearrange { PixelShuffle, PixelUnshuffle, DepthToSpace, SpaceToDepth, SpaceToBatch, BatchToSpace }
     sample { Resample, Affine, CropResize, Crop }
+    detect { NonMaximumSuppression }
 }
 
 /// The entries of all ops, by family.
