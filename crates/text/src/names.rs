@@ -34,6 +34,28 @@ impl Taken {
     }
 }
 
+/// Most names that are compared with one that does not exist.
+pub(crate) const MAX_CANDIDATES: usize = 300;
+
+/// Longest name that is compared with others.
+const MAX_COMPARED: usize = 48;
+
+/// The names of `known` that look most like `name`, best first; long ones are not compared.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    if name.len() > MAX_COMPARED {
+        return Vec::new();
+    }
+    mlc_diag::nearest(name, known.filter(|k| k.len() <= MAX_COMPARED).take(MAX_CANDIDATES))
+}
+
+/// The first characters of a long text.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Whether `name` can stand behind `%` or `@` without quotes.
 fn is_bare(name: &str) -> bool {
     !name.is_empty()

@@ -21,6 +21,9 @@ impl Span {
     }
 }
 
+/// Most characters of a message.
+const MAX_MESSAGE: usize = 600;
+
 /// Bytes between two positions whose distance from the start is known in characters.
 const STEP: usize = 256;
 
@@ -73,8 +76,13 @@ impl<'a> SourceText<'a> {
         }
     }
 
-    /// A problem at `span`.
+    /// A problem at `span`. Messages that quote very long names or types are cut.
     pub(crate) fn problem(&self, code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
         Diagnostic::new(code, message).at(self.place(span))
     }
 }

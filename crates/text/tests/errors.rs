@@ -118,3 +118,26 @@ fn problems_are_capped() {
     let places: usize = found.items().iter().map(|d| d.places.len()).sum();
     assert!(places <= 1000, "{places}");
 }
+
+#[test]
+fn long_names_and_long_lines_are_read_in_linear_time() {
+    let long = "x".repeat(1_000_000);
+    let many: String = (0..30_000).map(|i| format!("{}, %v, ", i % 10)).collect();
+    for text in [
+        format!("func @f(%{long}: f32) {{ %a = relu %{long}y }}"),
+        format!("func @f(%v: f32) {{ %a = {long} %v }}"),
+        format!(
+            "func @f(%v: f32) {{ %a = clip %v {{{long} = 1, alpha = {long}, beta = \"{long}\"}} }}"
+        ),
+        format!("func @f(%v: f32, %{long}: {long}) {{ }}"),
+        format!("func @f(%v: f32) {{ %a = concat [{many}] {{axis = 3}} }}"),
+        format!("func @f(%v: f32) {{ {} }}", "%a = relu %b ".repeat(50_000)),
+        format!("func @f(%v: f32) {{ {} }}", "relu %a, %b, ".repeat(50_000)),
+        format!("func @f(%v: f32) {{ {} }}", "{ a = 1 ".repeat(50_000)),
+        format!("func @f(%v: f32) {{\n{} }}", "x { a = 1\n".repeat(50_000)),
+        format!("func @f(%v: f32) -> f32 {{ return {} }}", "%v, ".repeat(50_000)),
+    ] {
+        let found = errors(&text);
+        assert!(found.len() < 200_000, "{} bytes of messages", found.len());
+    }
+}

@@ -215,3 +215,37 @@ fn printing_and_reading_is_linear() {
     assert_eq!(print(&read(&one_line).program, &PrintOptions::default()), printed);
     let _: Region = again.program.functions[func].body;
 }
+
+#[test]
+fn literals_of_every_element_type_keep_their_bits() {
+    for dtype in DType::all().filter(|d| *d != DType::Str) {
+        for (seed, shape) in [(1, vec![]), (2, vec![3]), (3, vec![2, 1, 4]), (4, vec![16])] {
+            let count = shape.iter().product::<u64>();
+            let len = dtype.bytes_for(count).expect("it has a width");
+            let noise = Tensor::random(DType::U64, &[len], seed, 1e19).expect("a tensor");
+            let mut bytes: Vec<u8> = noise
+                .bytes()
+                .expect("bytes")
+                .chunks(8)
+                .map(|c| c.iter().fold(0, |a, b| a ^ b))
+                .collect();
+            if dtype == DType::Bool {
+                bytes.iter_mut().for_each(|b| *b &= 1);
+            }
+            let spare = len * 8 - count * u64::from(dtype.bits());
+            if let Some(last) = bytes.last_mut() {
+                *last &= 0xff >> spare;
+            }
+            let mut program = Program::new();
+            let func = program.functions.push(Function::new("f"));
+            let tensor = Tensor::from_bytes(dtype, &shape, bytes).expect("a tensor");
+            let mut b = Builder::new(&mut program, func);
+            let value = b.constant(tensor.clone()).expect("a constant");
+            b.function_mut().add_output("y", value);
+            let printed = print(&program, &PrintOptions::default());
+            let again = read(&printed).program;
+            let (_, got) = again.consts.iter().next().expect("it has a constant");
+            assert_eq!(got, &tensor, "{printed}");
+        }
+    }
+}

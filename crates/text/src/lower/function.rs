@@ -193,7 +193,7 @@ impl FunctionCx<'_, '_> {
             .iter()
             .flat_map(Scope::keys)
             .filter(|key| !key.1)
-            .take(super::MAX_CANDIDATES)
+            .take(names::MAX_CANDIDATES)
             .map(|key| names::value(&key.0))
             .collect();
         let shown = shown(name);

@@ -4,6 +4,7 @@ use mlc_tensor::{DType, DTypeKind, Tensor};
 
 use crate::ast::{Literal, LiteralKind, Number};
 use crate::float::{BitWriter, encode, show};
+use crate::names;
 use crate::source::Span;
 
 /// What is wrong with a literal, and where.
@@ -117,8 +118,8 @@ pub(super) fn describe(literal: &Literal) -> String {
         LiteralKind::Number(number) => show(number),
         LiteralKind::Bool(b) => b.to_string(),
         LiteralKind::Complex(re, im) => format!("({}, {})", show(re), show(im)),
-        LiteralKind::Str(text) => crate::names::quote(text),
-        LiteralKind::Word(word) => format!("`{word}`"),
+        LiteralKind::Str(text) => names::quote(&names::shortened(text)),
+        LiteralKind::Word(word) => format!("`{}`", names::shortened(word)),
         LiteralKind::List(items) => {
             let shown: Vec<String> = items.iter().take(4).map(describe).collect();
             let rest = if items.len() > 4 { ", …" } else { "" };

@@ -20,6 +20,7 @@ use mlc_ir::{ConstId, Dim, Program, SymbolRange, Type};
 use mlc_tensor::{DType, MappedFile};
 
 use crate::ast::{Ast, TypeAst};
+use crate::names;
 use crate::source::{SourceText, Span};
 use crate::{ParseOptions, Parsed, Spans};
 
@@ -28,9 +29,6 @@ const MAX_ERRORS: usize = 500;
 
 /// Most elements of a constant, zero extents counted as one.
 const MAX_ELEMENTS: u64 = 1 << 48;
-
-/// Most names that are searched for one like an unknown name.
-const MAX_CANDIDATES: usize = 1000;
 
 struct Lower<'a> {
     source: &'a SourceText<'a>,
@@ -62,7 +60,7 @@ pub(crate) fn lower(
     lower.symbols(ast);
     for (key, value) in &ast.metadata {
         if lower.program.metadata.insert(key.item.clone(), value.clone()).is_some() {
-            lower.duplicate(key.span, &format!("metadata key {}", crate::names::quote(&key.item)));
+            lower.duplicate(key.span, &format!("metadata key {}", names::quote(&key.item)));
         }
     }
     lower.weights(ast);
@@ -99,7 +97,7 @@ impl Lower<'_> {
         known: impl Iterator<Item = &'n str>,
     ) {
         let mut problem = self.source.problem(code, span, message);
-        let near = mlc_diag::nearest(name, known.take(MAX_CANDIDATES));
+        let near = names::nearest(name, known);
         if !near.is_empty() {
             let near: Vec<String> = near.iter().map(|n| format!("`{n}`")).collect();
             problem = problem.help(format!("did you mean {}?", near.join(" or ")));
@@ -121,7 +119,7 @@ impl Lower<'_> {
         for used in &ast.symbol_uses {
             if !self.program.symbols.contains(&used.item) {
                 let message = format!("symbol `{}` is not declared", used.item);
-                let help = format!("add `symbols {{ {} = 1.. }}`", crate::names::word(&used.item));
+                let help = format!("add `symbols {{ {} = 1.. }}`", names::word(&used.item));
                 self.report(
                     self.source.problem(codes::UNKNOWN_VALUE, used.span, message).help(help),
                 );

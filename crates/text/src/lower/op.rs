@@ -2,11 +2,11 @@
 
 use mlc_diag::{Loc, codes};
 use mlc_ir::{Builder, Inferred, Node, Op, OpError, OpSpec, Operands, Region, ops};
-use mlc_tensor::{DType, Tensor};
+use mlc_tensor::Tensor;
 
 use super::declared;
 use super::function::FunctionCx;
-use super::literal::Misfit;
+use super::literal::{Misfit, default_dtype};
 use super::operand::Given;
 use crate::ast::OpAst;
 
@@ -133,14 +133,18 @@ impl FunctionCx<'_, '_> {
         None
     }
 
-    /// For each literal, its tensor as each element type it could have; those that it cannot have
-    /// are left out unless none is left.
+    /// For each literal, its tensor as each element type to try: those of the operands that are
+    /// values, in order, then its own. Types that it cannot have are left out unless none is left.
     fn choices(&mut self, slots: &[Vec<Given<'_>>]) -> Option<Vec<Vec<Result<Tensor, Misfit>>>> {
         let mut all = Vec::new();
+        let dtypes = self.dtypes(slots);
         for given in slots.iter().flatten() {
             let Given::Literal(literal, ty) = given else { continue };
-            let candidates =
-                if ty.is_some() { vec![DType::F32] } else { self.candidates(slots, literal) };
+            let mut candidates = if ty.is_some() { Vec::new() } else { dtypes.clone() };
+            let own = default_dtype(literal);
+            if !candidates.contains(&own) {
+                candidates.push(own);
+            }
             let mut made = Vec::new();
             for dtype in candidates {
                 made.push(self.lower.operand_tensor(literal, *ty, dtype)?);

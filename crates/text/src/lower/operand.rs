@@ -5,7 +5,6 @@ use mlc_ir::{Arity, OpSpec};
 use mlc_tensor::DType;
 
 use super::function::FunctionCx;
-use super::literal::default_dtype;
 use crate::ast::{ArgAst, ArgValue, Literal, LiteralKind, OpAst, Spanned, TypeAst};
 
 /// An operand before literals have an element type.
@@ -136,18 +135,16 @@ impl FunctionCx<'_, '_> {
         }
     }
 
-    /// The element types to try for a literal: those of the operands that are values, in order,
-    /// then its own.
-    pub(super) fn candidates(&self, slots: &[Vec<Given<'_>>], literal: &Literal) -> Vec<DType> {
+    /// The element types of the operands that are values, each once, in order.
+    pub(super) fn dtypes(&self, slots: &[Vec<Given<'_>>]) -> Vec<DType> {
         let mut found = Vec::new();
         let function = &self.lower.program.functions[self.func];
-        let of_values = slots.iter().flatten().filter_map(|given| match given {
-            Given::Value(value) => function.ty(*value).as_tensor().map(|ty| ty.dtype),
-            Given::Literal(..) => None,
-        });
-        for dtype in of_values.chain([default_dtype(literal)]) {
-            if !found.contains(&dtype) {
-                found.push(dtype);
+        for given in slots.iter().flatten() {
+            if let Given::Value(value) = given
+                && let Some(ty) = function.ty(*value).as_tensor()
+                && !found.contains(&ty.dtype)
+            {
+                found.push(ty.dtype);
             }
         }
         found

@@ -8,7 +8,7 @@ use mlc_ir::ConstId;
 use mlc_tensor::{DType, MappedFile, Recipe, Tensor, TensorError};
 
 use super::literal::{self, Misfit};
-use super::{Lower, MAX_CANDIDATES, MAX_ELEMENTS, scalar_dtype};
+use super::{Lower, MAX_ELEMENTS, scalar_dtype};
 use crate::ast::{Ast, ConstAst, SourceKind, TypeAst, TypedSource};
 use crate::names;
 use crate::source::Span;
@@ -171,8 +171,12 @@ impl Lower<'_> {
         if let Some(known) = self.weights.get(&name.item) {
             return *known;
         }
-        let known: Vec<String> =
-            self.weights.keys().take(MAX_CANDIDATES).map(|name| names::global(name)).collect();
+        let known: Vec<String> = self
+            .weights
+            .keys()
+            .take(names::MAX_CANDIDATES)
+            .map(|name| names::global(name))
+            .collect();
         let shown = names::global(&name.item);
         self.unknown(
             (codes::UNKNOWN_VALUE, name.span),

@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
         let token = self.peek();
         let found = match token.kind {
             Kind::End => "the end of the text".to_owned(),
-            _ => format!("`{}`", shortened(self.slice(token))),
+            _ => format!("`{}`", names::shortened(self.slice(token))),
         };
         self.syntax(token.span, format!("expected {what}, found {found}"))
     }
@@ -299,12 +299,5 @@ impl<'a> Cursor<'a> {
             }
             self.next();
         }
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use super::Read;
 use super::cursor::Cursor;
 use crate::ast::{Spanned, TypeAst};
 use crate::lex::Kind;
+use crate::names;
 use crate::source::Span;
 
 /// Most operations in one extent.
@@ -75,8 +76,12 @@ impl Cursor<'_> {
         }
         let known =
             DType::all().map(DType::name).chain(["tensor", "state", "list", "tuple", "dict"]);
-        let mut problem = self.source.problem(codes::SYNTAX, span, format!("`{name}` is no type"));
-        if let [best, ..] = mlc_diag::nearest(name, known)[..] {
+        let mut problem = self.source.problem(
+            codes::SYNTAX,
+            span,
+            format!("`{}` is no type", names::shortened(name)),
+        );
+        if let [best, ..] = names::nearest(name, known)[..] {
             problem = problem.help(format!("write `{best}`"));
         }
         Err(self.report(problem))
