@@ -66,13 +66,16 @@ impl Inferred {
     }
 
     /// The same with known contents of the first result; dropped when it is not a rank-0 or rank-1
-    /// integer or boolean tensor of that many elements, or has more than [`Inferred::MAX_CONTENT`].
+    /// integer or boolean tensor of that many elements, has more than [`Inferred::MAX_CONTENT`], or
+    /// has a number that the element type cannot hold.
     #[must_use]
     pub fn with_content(mut self, content: Option<Vec<Dim>>) -> Self {
         if let (Some((Type::Tensor(ty), slot)), Some(content)) = (self.results.first_mut(), content)
         {
+            let (low, high) = ty.dtype.int_range().unwrap_or((i64::MIN, i64::MAX));
+            let holds = |dim: &Dim| dim.as_const().is_none_or(|n| (low..=high).contains(&n));
             let fits = ty.rank() <= 1 && !ty.dtype.is_float() && content.len() <= Self::MAX_CONTENT;
-            if fits && ty.count().is(content.len() as i64) {
+            if fits && ty.count().is(content.len() as i64) && content.iter().all(holds) {
                 *slot = Some(content);
             }
         }

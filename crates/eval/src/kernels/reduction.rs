@@ -56,12 +56,18 @@ fn kept_shape(x: &Array, axes: &[usize], keep_dims: bool) -> Vec<usize> {
     x.shape().iter().enumerate().filter_map(at).collect()
 }
 
+/// Whether a row of no elements has a value.
+enum OfNothing {
+    Always,
+    OfFloats,
+    Never,
+}
+
 /// What a reduction does to one row.
 struct Reduction<'f> {
     axes: Option<&'f [i64]>,
     keep_dims: bool,
-    /// Whether a row of no elements has a value.
-    of_nothing: bool,
+    of_nothing: OfNothing,
 }
 
 impl Reduction<'_> {
@@ -75,7 +81,12 @@ impl Reduction<'_> {
         let axes =
             reduced_axes(self.axes, x.rank()).map_err(|e| EvalError::internal(e.to_string()))?;
         let rows = Rows::of(x, &axes)?;
-        if rows.length == 0 && rows.count > 0 && !self.of_nothing {
+        let defined = match self.of_nothing {
+            OfNothing::Always => true,
+            OfNothing::OfFloats => x.dtype().is_float(),
+            OfNothing::Never => false,
+        };
+        if rows.length == 0 && rows.count > 0 && !defined {
             return Err(EvalError::undefined("a reduction of no elements"));
         }
         let shape = kept_shape(x, &axes, self.keep_dims);
@@ -88,13 +99,13 @@ impl Reduction<'_> {
 }
 
 macro_rules! reductions {
-    ($($Name:ident($of_nothing:literal): $float:expr, $int:expr;)*) => {$(
+    ($($Name:ident($of_nothing:ident): $float:expr, $int:expr;)*) => {$(
         impl Kernel for $Name {
             fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
                 let reduction = Reduction {
                     axes: self.axes.as_deref(),
                     keep_dims: self.keep_dims,
-                    of_nothing: $of_nothing,
+                    of_nothing: OfNothing::$of_nothing,
                 };
                 reduction.run(cx, $float, $int)
             }
@@ -135,22 +146,22 @@ fn int_sum(row: impl Iterator<Item = i64>) -> i64 {
 }
 
 reductions! {
-    ReduceSum(true): |row| sum(row.iter().copied()), |row| int_sum(row.iter().copied());
-    ReduceMean(false): |row| sum(row.iter().copied()) / row.len() as f64, |row| {
+    ReduceSum(Always): |row| sum(row.iter().copied()), |row| int_sum(row.iter().copied());
+    ReduceMean(OfFloats): |row| sum(row.iter().copied()) / row.len() as f64, |row| {
         (row.iter().map(|&x| i128::from(x)).sum::<i128>() / row.len() as i128) as i64
     };
-    ReduceProd(true): |row| row.iter().product(), |row| row.iter().copied().fold(1, i64::wrapping_mul);
-    ReduceMax(false): |row| row.iter().copied().fold(f64::NEG_INFINITY, greater),
+    ReduceProd(Always): |row| row.iter().product(), |row| row.iter().copied().fold(1, i64::wrapping_mul);
+    ReduceMax(Never): |row| row.iter().copied().fold(f64::NEG_INFINITY, greater),
         |row| row.iter().copied().max().unwrap_or(i64::MIN);
-    ReduceMin(false): |row| row.iter().copied().fold(f64::INFINITY, lesser),
+    ReduceMin(Never): |row| row.iter().copied().fold(f64::INFINITY, lesser),
         |row| row.iter().copied().min().unwrap_or(i64::MAX);
-    ReduceSumSquare(true): sum_square, |row| int_sum(row.iter().map(|x| x.wrapping_mul(*x)));
-    ReduceL1Norm(true): |row| sum(row.iter().map(|x| x.abs())),
+    ReduceSumSquare(Always): sum_square, |row| int_sum(row.iter().map(|x| x.wrapping_mul(*x)));
+    ReduceL1Norm(Always): |row| sum(row.iter().map(|x| x.abs())),
         |row| int_sum(row.iter().map(|x| x.wrapping_abs()));
-    ReduceL2Norm(true): |row| sum_square(row).sqrt(), |row| sum_square(&doubles(row)).sqrt() as i64;
-    ReduceLogSum(true): |row| sum(row.iter().copied()).ln(),
+    ReduceL2Norm(Always): |row| sum_square(row).sqrt(), |row| sum_square(&doubles(row)).sqrt() as i64;
+    ReduceLogSum(Always): |row| sum(row.iter().copied()).ln(),
         |row| sum(doubles(row).into_iter()).ln() as i64;
-    ReduceLogSumExp(true): log_sum_exp, |row| log_sum_exp(&doubles(row)) as i64;
+    ReduceLogSumExp(Always): log_sum_exp, |row| log_sum_exp(&doubles(row)) as i64;
 }
 
 /// The first index whose element `beats` all before it; the first NaN beats everything.

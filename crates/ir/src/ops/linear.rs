@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlc_tensor::DType;
 
 use crate::dim::Dim;
-use crate::infer::{InferCx, Inferred, OpError, OpResult, broadcast, may_equal, meet, shape_text};
+use crate::infer::{InferCx, Inferred, OpError, OpResult, broadcast, may_equal, shape_text};
 use crate::ops::Op;
 use crate::spec::Trait;
 
@@ -195,14 +195,11 @@ fn infer_einsum(op: &Einsum, cx: &InferCx<'_>) -> OpResult<Inferred> {
         }
         for (&letter, dim) in letters.iter().zip(&value.shape) {
             let known = extents.entry(letter).or_insert(Dim::Const(1));
-            if known.is(1) {
-                *known = dim.clone();
-            } else if !dim.is(1) && !may_equal(known, dim) {
+            let spread = broadcast(std::slice::from_ref(known), std::slice::from_ref(dim));
+            *known = spread.ok().and_then(|mut dims| dims.pop()).ok_or_else(|| {
                 let message = format!("`{letter}` of `{}` is {known} and {dim}", op.equation);
-                return Err(OpError::shape(message));
-            } else if !dim.is(1) {
-                *known = meet(known, dim);
-            }
+                OpError::shape(message)
+            })?;
         }
     }
     let shape = labels
