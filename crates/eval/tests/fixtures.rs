@@ -2,6 +2,8 @@
 //! or a loop over the definition gave. Each is run with its operands as constants, as inputs of known
 //! extents, and as inputs of symbolic extents, where the inferred extents must come out as computed.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken fixture has to fail the test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
