@@ -6,7 +6,7 @@ use mlc_tensor::DType;
 
 use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
 use crate::kernels::activation::softmax_row;
-use crate::kernels::elementwise::broadcast_index;
+use crate::kernels::broadcast::broadcast_index;
 use crate::kernels::linear::product;
 
 /// The mask as numbers to add, and where in it the row of scores of each query begins.

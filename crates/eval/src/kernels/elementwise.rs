@@ -1,6 +1,7 @@
 //! Elementwise arithmetic, comparison, logic and conversion.
 
-use candle_core::{DType as Storage, Tensor as Candle};
+use candle_core::Tensor as Candle;
+use candle_core::cpu::erf::erf_f64;
 use mlc_ir::ops::{
     Abs, Acos, Add, Asin, Atan, Atanh, Cast, Ceil, Clip, Cos, Cosh, Equal, Erf, Exp, Exp2, Floor,
     FloorDiv, Greater, GreaterEqual, Inverse, Less, LessEqual, Log, LogicalAnd, LogicalNot,
@@ -9,8 +10,9 @@ use mlc_ir::ops::{
 };
 use mlc_tensor::DType;
 
-use crate::array::{Array, for_each_index, strides};
+use crate::array::Array;
 use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
+use crate::kernels::broadcast::{broadcast_shape, select, zip};
 
 /// Applies `f` to each element of the float operand `x`.
 pub(crate) fn map_floats(
@@ -65,6 +67,7 @@ unary! {
     Ceil: f64::ceil;
     Cos: f64::cos;
     Cosh: f64::cosh;
+    Erf: erf_f64;
     Exp: f64::exp;
     Exp2: f64::exp2, |x| if (0..63).contains(&x) { 1 << x } else { 0 };
     Floor: f64::floor;
@@ -76,12 +79,6 @@ unary! {
     Square: |x| x * x, |x| x.wrapping_mul(x);
     Tan: f64::tan;
     Tanh: f64::tanh;
-}
-
-impl Kernel for Erf {
-    fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
-        cx.one(cx.array("x")?.candle().to_dtype(Storage::F64)?.erf()?)
-    }
 }
 
 /// An attribute of the element type of `x`, as the op sees it: rounded to that type.
@@ -155,63 +152,21 @@ impl Kernel for Cast {
     }
 }
 
-/// The shape two shapes broadcast to.
-pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, EvalError> {
-    let rank = a.len().max(b.len());
-    let at =
-        |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |k| shape[k]);
-    (0..rank)
-        .map(|i| match (at(a, i), at(b, i)) {
-            (x, y) if x == y || y == 1 => Ok(x),
-            (1, y) => Ok(y),
-            _ => Err(EvalError::undefined(format!("{a:?} and {b:?} do not broadcast"))),
-        })
-        .collect()
-}
-
-/// For each element of `shape`, the flat index of the element of `of` that broadcasts to it.
-pub(crate) fn broadcast_index(of: &[usize], shape: &[usize]) -> Vec<usize> {
-    let own = strides(of);
-    let skip = shape.len() - of.len();
-    let mut index = Vec::with_capacity(shape.iter().product());
-    for_each_index(shape, |at| {
-        let flat = (0..of.len()).map(|k| if of[k] == 1 { 0 } else { at[k + skip] * own[k] }).sum();
-        index.push(flat);
-    });
-    index
-}
-
-/// Applies `f` to each pair of broadcast elements.
-fn zip<T: Copy, U>(
-    (a, a_shape): (&[T], &[usize]),
-    (b, b_shape): (&[T], &[usize]),
-    f: impl Fn(T, T) -> U,
-) -> Result<(Vec<usize>, Vec<U>), EvalError> {
-    let shape = broadcast_shape(a_shape, b_shape)?;
-    let values = if a_shape == b_shape {
-        a.iter().zip(b).map(|(&x, &y)| f(x, y)).collect()
-    } else if b.len() == 1 && a_shape == &shape[..] {
-        a.iter().map(|&x| f(x, b[0])).collect()
-    } else {
-        let (ia, ib) = (broadcast_index(a_shape, &shape), broadcast_index(b_shape, &shape));
-        ia.into_iter().zip(ib).map(|(i, j)| f(a[i], b[j])).collect()
-    };
-    Ok((shape, values))
-}
-
 fn arithmetic(
     cx: &KernelCx<'_, '_>,
     float: impl Fn(f64, f64) -> f64,
     int: impl Fn(i64, i64) -> Option<i64>,
 ) -> Result<Outputs, EvalError> {
     let (x, y) = (cx.array("x")?, cx.array("y")?);
-    if x.dtype().is_float() {
-        let (a, b) = (x.to_f64s()?, y.to_f64s()?);
-        let (shape, values) = zip((&a, x.shape()), (&b, y.shape()), float)?;
+    if x.dtype() == DType::F64 {
+        let (shape, values) = zip((&x.to_f64s()?, x.shape()), (&y.to_f64s()?, y.shape()), float)?;
         cx.one_f64s(&shape, values)
+    } else if x.dtype().is_float() {
+        let narrow = |x: f32, y: f32| float(f64::from(x), f64::from(y)) as f32;
+        let (shape, values) = zip((&x.to_f32s()?, x.shape()), (&y.to_f32s()?, y.shape()), narrow)?;
+        cx.one_f32s(&shape, values)
     } else {
-        let (a, b) = (x.to_i64s()?, y.to_i64s()?);
-        let (shape, values) = zip((&a, x.shape()), (&b, y.shape()), int)?;
+        let (shape, values) = zip((&x.to_i64s()?, x.shape()), (&y.to_i64s()?, y.shape()), int)?;
         let values = values
             .into_iter()
             .collect::<Option<Vec<_>>>()
@@ -228,6 +183,7 @@ fn candle_binary(
 ) -> Result<Outputs, EvalError> {
     let (x, y) = (cx.array("x")?, cx.array("y")?);
     if x.dtype().is_float() && x.count() > 0 && y.count() > 0 {
+        broadcast_shape(x.shape(), y.shape())?;
         return cx.one(op(x.candle(), y.candle())?);
     }
     arithmetic(cx, |_, _| f64::NAN, int)
@@ -254,27 +210,45 @@ binary! {
     Add: candle broadcast_add, |x, y| Some(x.wrapping_add(y));
     Sub: candle broadcast_sub, |x, y| Some(x.wrapping_sub(y));
     Mul: candle broadcast_mul, |x, y| Some(x.wrapping_mul(y));
-    RealDiv: candle broadcast_div, i64::checked_div;
+    RealDiv: candle broadcast_div, |x, y| (y != 0).then(|| x.wrapping_div(y));
 }
 
 binary! {
     FloorDiv: |x, y| (x / y).floor(), |x, y| {
-        let (q, r) = (x.checked_div(y)?, x.checked_rem(y)?);
+        let (q, r) = (y != 0).then(|| (x.wrapping_div(y), x.wrapping_rem(y)))?;
         Some(if r != 0 && (r < 0) != (y < 0) { q - 1 } else { q })
     };
     Mod: |x, y| {
         let r = x % y;
         if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r }
     }, |x, y| {
-        let r = x.checked_rem(y)?;
+        let r = (y != 0).then(|| x.wrapping_rem(y))?;
         Some(if r != 0 && (r < 0) != (y < 0) { r + y } else { r })
     };
-    Pow: f64::powf, |x, y| Some(match u32::try_from(y) {
-        Ok(power) => x.wrapping_pow(power),
-        Err(_) => (x as f64).powf(y as f64) as i64,
-    });
+    Pow: f64::powf, int_power;
     Maximum: |x, y| if x.is_nan() || y.is_nan() { f64::NAN } else { x.max(y) }, |x, y| Some(x.max(y));
     Minimum: |x, y| if x.is_nan() || y.is_nan() { f64::NAN } else { x.min(y) }, |x, y| Some(x.min(y));
+}
+
+/// `xʸ`, wrapping; of a negative power, the quotient truncated toward zero.
+fn int_power(x: i64, y: i64) -> Option<i64> {
+    if y < 0 {
+        return match x {
+            0 => None,
+            1 => Some(1),
+            -1 => Some(if y % 2 == 0 { 1 } else { -1 }),
+            _ => Some(0),
+        };
+    }
+    let (mut base, mut left, mut power) = (x, y, 1i64);
+    while left > 0 {
+        if left & 1 == 1 {
+            power = power.wrapping_mul(base);
+        }
+        base = base.wrapping_mul(base);
+        left >>= 1;
+    }
+    Some(power)
 }
 
 fn compare(
@@ -283,8 +257,11 @@ fn compare(
     int: impl Fn(i64, i64) -> bool,
 ) -> Result<Outputs, EvalError> {
     let (x, y) = (cx.array("x")?, cx.array("y")?);
-    let (shape, values) = if x.dtype().is_float() {
+    let (shape, values) = if x.dtype() == DType::F64 {
         zip((&x.to_f64s()?, x.shape()), (&y.to_f64s()?, y.shape()), float)?
+    } else if x.dtype().is_float() {
+        let widened = |x: f32, y: f32| float(f64::from(x), f64::from(y));
+        zip((&x.to_f32s()?, x.shape()), (&y.to_f32s()?, y.shape()), widened)?
     } else {
         zip((&x.to_i64s()?, x.shape()), (&y.to_i64s()?, y.shape()), int)?
     };
@@ -329,19 +306,20 @@ logical! {
 impl Kernel for Select {
     fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
         let (cond, a, b) = (cx.array("cond")?, cx.array("a")?, cx.array("b")?);
-        let shape = broadcast_shape(&broadcast_shape(a.shape(), b.shape())?, cond.shape())?;
-        let test = cond.to_bools()?;
-        let test: Vec<bool> =
-            broadcast_index(cond.shape(), &shape).into_iter().map(|i| test[i]).collect();
-        let (ia, ib) = (broadcast_index(a.shape(), &shape), broadcast_index(b.shape(), &shape));
-        if a.dtype().is_float() {
-            let (a, b) = (a.to_f64s()?, b.to_f64s()?);
-            let pick = |i: usize| if test[i] { a[ia[i]] } else { b[ib[i]] };
-            cx.one_f64s(&shape, (0..test.len()).map(pick).collect())
+        let test: Vec<u8> = cond.to_bools()?.into_iter().map(u8::from).collect();
+        let test = (&test[..], cond.shape());
+        if a.dtype() == DType::F64 {
+            let (a_values, b_values) = (a.to_f64s()?, b.to_f64s()?);
+            let (shape, values) = select(test, (&a_values, a.shape()), (&b_values, b.shape()))?;
+            cx.one_f64s(&shape, values)
+        } else if a.dtype().is_float() {
+            let (a_values, b_values) = (a.to_f32s()?, b.to_f32s()?);
+            let (shape, values) = select(test, (&a_values, a.shape()), (&b_values, b.shape()))?;
+            cx.one_f32s(&shape, values)
         } else {
-            let (a, b) = (a.to_i64s()?, b.to_i64s()?);
-            let pick = |i: usize| if test[i] { a[ia[i]] } else { b[ib[i]] };
-            cx.one_i64s(&shape, (0..test.len()).map(pick).collect())
+            let (a_values, b_values) = (a.to_i64s()?, b.to_i64s()?);
+            let (shape, values) = select(test, (&a_values, a.shape()), (&b_values, b.shape()))?;
+            cx.one_i64s(&shape, values)
         }
     }
 }

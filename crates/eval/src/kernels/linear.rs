@@ -8,7 +8,7 @@ use mlc_ir::ops::linear::EinsumLabels;
 use mlc_ir::ops::{Einsum, Linear, Matmul};
 
 use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
-use crate::kernels::elementwise::broadcast_shape;
+use crate::kernels::broadcast::broadcast_shape;
 
 /// Batched `[*B, m, k] · [*B, k, n]` of equal rank, batch axes broadcast.
 pub(crate) fn product(x: &Candle, y: &Candle) -> Result<Candle, EvalError> {

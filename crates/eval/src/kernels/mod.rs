@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod broadcast;
 mod classify;
 mod control;
 mod core;
