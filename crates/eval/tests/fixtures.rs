@@ -1,6 +1,8 @@
 //! Every case of `testdata/eval/*.json`: one op on given operands, against values that other software
 //! or a loop over the definition gave. Each is run with its operands as constants, as inputs of known
-//! extents, and as inputs of symbolic extents, where the inferred extents must come out as computed.
+//! extents, and as inputs of symbolic extents, where the inferred extents must come out as computed;
+//! where `contents` names operand slots, once more as inputs of symbolic extents but those slots
+//! constant.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a broken fixture has to fail the test")]
 
@@ -27,6 +29,7 @@ enum Mode {
     Constants,
     Inputs,
     Symbols,
+    Contents,
 }
 
 struct Family {
@@ -153,20 +156,23 @@ struct Built {
     symbols: BTreeMap<String, i64>,
 }
 
-fn build(op: &Op, slots: &[Vec<Tensor>], mode: Mode) -> Result<Built, String> {
+fn build(op: &Op, slots: &[Vec<Tensor>], mode: Mode, constant: &[&str]) -> Result<Built, String> {
     let mut program = Program::new();
     let mut function = Function::new("main");
     let (mut inputs, mut symbols) = (Vec::new(), BTreeMap::new());
     let mut args: Vec<Vec<Value>> = Vec::new();
     if mode != Mode::Constants {
-        for slot in slots {
+        for (slot, spec) in slots.iter().zip(op.spec().operands) {
             let mut values = Vec::new();
             for tensor in slot {
+                if mode == Mode::Contents && constant.contains(&spec.name) {
+                    continue;
+                }
                 let mut shape = Vec::new();
                 for &d in tensor.shape() {
                     let name = format!("d{}", symbols.len());
                     shape.push(match mode {
-                        Mode::Symbols => Dim::symbol(&name),
+                        Mode::Symbols | Mode::Contents => Dim::symbol(&name),
                         _ => Dim::from(d),
                     });
                     symbols.insert(name, d as i64);
@@ -188,7 +194,11 @@ fn build(op: &Op, slots: &[Vec<Tensor>], mode: Mode) -> Result<Built, String> {
         }
     }
     let mut operands = Operands::new();
-    for values in args {
+    for ((mut values, slot), spec) in args.into_iter().zip(slots).zip(op.spec().operands) {
+        if mode == Mode::Contents && constant.contains(&spec.name) {
+            let constants = slot.iter().map(|tensor| builder.constant(tensor.clone()));
+            values = constants.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        }
         operands.push_slot(values);
     }
     let node = builder.push(op.clone(), operands, Vec::new()).map_err(|e| e.to_string())?;
@@ -255,7 +265,9 @@ fn compare(got: &Array, want: &Tensor, (rel, abs): (f64, f64)) -> Result<(), Str
 fn run(case: &Json, family: &Family, mode: Mode) -> Result<(), String> {
     let op = op_of(case)?;
     let slots = operands_of(&op, case, family)?;
-    let results = build(&op, &slots, mode).and_then(|built| evaluate(&built));
+    let constant: Vec<&str> =
+        case["contents"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    let results = build(&op, &slots, mode, &constant).and_then(|built| evaluate(&built));
     if let Some(wanted) = case.get("error") {
         let wanted = wanted.as_str().ok_or("`error` is no text")?;
         return match results {
@@ -299,11 +311,12 @@ fn every_case_comes_out_as_expected() {
         }
         for (at, case) in family.cases.iter().enumerate() {
             let flag = |name: &str| case[name].as_bool().unwrap_or(false);
-            for mode in [Mode::Constants, Mode::Inputs, Mode::Symbols] {
+            for mode in [Mode::Constants, Mode::Inputs, Mode::Symbols, Mode::Contents] {
                 let left_out = match mode {
                     Mode::Constants => false,
                     Mode::Inputs => flag("constant"),
                     Mode::Symbols => flag("constant") || flag("static"),
+                    Mode::Contents => case["contents"].is_null(),
                 };
                 if left_out {
                     continue;

@@ -5,6 +5,7 @@ A case names an op, its attributes by MIL's name (element types by the IR's, suc
 tensors of each operand slot and those expected. Flags:
   constant  operands may only be constants (an element type differs, or contents decide the types)
   static    extents must be numbers
+  contents  names of slots: run also with these constant and all other extents symbols
   error     instead of expected tensors: text that the message must contain
 """
 
