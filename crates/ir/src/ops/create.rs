@@ -142,3 +142,31 @@ fn infer_non_zero(_: &NonZero, cx: &InferCx<'_>) -> OpResult<Inferred> {
     let rank = cx.tensor("x")?.rank() as i64;
     Ok(Inferred::tensor(DType::I32, [Dim::Unknown, Dim::Const(rank)]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::Builder;
+    use crate::ops::testing::{infer_result, tensor};
+    use crate::ops::{Gather, Shape};
+    use crate::program::Value;
+
+    #[test]
+    fn ranges_to_a_symbol() {
+        let range = |start: i64, step: i64| {
+            let build = |b: &mut Builder<'_>, args: &[Value]| {
+                let (zero, start, step) = (b.int(0)?, b.int(start)?, b.int(step)?);
+                let shape = Shape {}.build(b, args[0])?;
+                let gather = Gather { axis: 0, batch_dims: 0, validate_indices: false };
+                let end = gather.build(b, shape, zero)?;
+                Range1d {}.build(b, end, start, step)
+            };
+            let x = tensor(DType::F32, [Dim::symbol("s")]);
+            infer_result(build, &[x]).unwrap().shape[0].to_string()
+        };
+        assert_eq!(range(0, 1), "s");
+        assert_eq!(range(0, 2), "floordiv(s+1, 2)");
+        assert_eq!(range(3, 1), "max(0, s-3)");
+        assert_eq!(range(0, -1), "0");
+    }
+}

@@ -193,3 +193,70 @@ pub fn reference_range(begin: i64, end: i64, to_last: bool, rank: usize) -> Opti
     let end = if to_last { rank } else { from_front(end)? };
     (begin <= end).then_some((begin, end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::Builder;
+    use crate::dim::SymbolRange;
+    use crate::ops::testing::{infer_result, tensor};
+    use crate::ops::{Concat, Fill, Gather};
+    use crate::program::Value;
+
+    #[test]
+    fn reshape_follows_shape_arithmetic() {
+        let [b, s] = ["b", "s"].map(Dim::symbol);
+        let x = tensor(DType::F32, [b.clone(), s.clone(), Dim::Const(64)]);
+        let heads = |builder: &mut Builder<'_>, args: &[Value]| {
+            let shape = Shape {}.build(builder, args[0])?;
+            let mut values = Vec::new();
+            for axis in [0, 1] {
+                let index = builder.int(axis)?;
+                let gather = Gather { axis: 0, batch_dims: 0, validate_indices: false };
+                values.push(gather.build(builder, shape, index)?);
+            }
+            values.push(builder.int(8)?);
+            values.push(builder.int(-1)?);
+            let shape = Concat { axis: 0, interleave: false }.build(builder, values)?;
+            Reshape {}.build(builder, args[0], shape)
+        };
+        let got = infer_result(heads, std::slice::from_ref(&x)).unwrap();
+        assert_eq!(got.shape, [b.clone(), s.clone(), 8.into(), 8.into()]);
+        let merged = |builder: &mut Builder<'_>, args: &[Value]| {
+            let shape = builder.ints(&[-1, 32])?;
+            Reshape {}.build(builder, args[0], shape)
+        };
+        let got = infer_result(merged, std::slice::from_ref(&x)).unwrap();
+        assert_eq!(got.shape, [b.mul(&s).mul(&2.into()), 32.into()]);
+    }
+
+    #[test]
+    fn squeeze_needs_to_know() {
+        let x = tensor(DType::F32, [Dim::symbol("s"), Dim::Const(1)]);
+        let squeeze = |min: i64, max: Option<i64>| {
+            let build = |b: &mut Builder<'_>, args: &[Value]| {
+                b.program.symbols.declare("s", SymbolRange { min, max });
+                Squeeze { axes: None }.build(b, args[0])
+            };
+            infer_result(build, std::slice::from_ref(&x)).map(|ty| ty.shape)
+        };
+        assert_eq!(squeeze(2, None), Ok(vec![Dim::symbol("s")]));
+        assert_eq!(squeeze(1, Some(1)), Ok(vec![]));
+        assert!(squeeze(1, None).unwrap_err().message.contains("may or may not be 1"));
+    }
+
+    #[test]
+    fn contents_of_views() {
+        let build = |b: &mut Builder<'_>, _: &[Value]| {
+            let (length, value) = (b.ints(&[3])?, b.int(5)?);
+            let fives = Fill {}.build(b, length, Some(value))?;
+            let matrix = ExpandDims { axes: vec![0] }.build(b, fives)?;
+            assert_eq!(b.content(matrix), None);
+            let one = ExpandDims { axes: vec![0] }.build(b, value)?;
+            assert_eq!(b.content(one), Some(&[Dim::Const(5)][..]));
+            assert_eq!(b.content(fives), Some(&[5, 5, 5].map(Dim::Const)[..]));
+            Squeeze { axes: Some(vec![0]) }.build(b, one)
+        };
+        assert_eq!(infer_result(build, &[]).unwrap().rank(), 0);
+    }
+}

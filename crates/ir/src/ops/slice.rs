@@ -353,3 +353,76 @@ fn infer_band_part(_: &BandPart, cx: &InferCx<'_>) -> OpResult<Inferred> {
     }
     Ok(Inferred::ty(x.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use mlc_tensor::DType;
+
+    use super::*;
+    use crate::builder::Builder;
+    use crate::dim::SymbolRange;
+    use crate::ops::testing::{infer_result, tensor};
+    use crate::ops::{Shape, SliceByIndex, SliceBySize};
+
+    /// The extent of a slice of a vector of `s` elements, `s` being at least `min`.
+    fn extent(min: i64, [begin, end]: [i64; 2], op: SliceByIndex) -> OpResult<String> {
+        let build = |b: &mut Builder<'_>, args: &[crate::program::Value]| {
+            b.program.symbols.declare("s", SymbolRange { min, max: None });
+            let (begin, end) = (b.ints(&[begin])?, b.ints(&[end])?);
+            op.build(b, args[0], begin, end)
+        };
+        let result = infer_result(build, &[tensor(DType::F32, [Dim::symbol("s")])])?;
+        Ok(result.shape[0].to_string())
+    }
+
+    fn plain() -> SliceByIndex {
+        SliceByIndex { stride: vec![], begin_mask: vec![], end_mask: vec![], squeeze_mask: vec![] }
+    }
+
+    fn to_edge(stride: i64) -> SliceByIndex {
+        SliceByIndex { stride: vec![stride], end_mask: vec![true], ..plain() }
+    }
+
+    #[test]
+    fn slices_of_symbolic_extents() {
+        assert_eq!(extent(1, [1, 0], to_edge(1)).unwrap(), "s-1");
+        assert_eq!(extent(0, [1, 0], to_edge(1)).unwrap(), "max(0, s-1)");
+        assert_eq!(extent(4, [-3, 0], to_edge(1)).unwrap(), "3");
+        assert_eq!(extent(0, [0, 0], to_edge(2)).unwrap(), "floordiv(s+1, 2)");
+        assert_eq!(extent(0, [0, 4], plain()).unwrap(), "min(4, s)");
+        assert_eq!(extent(9, [2, 8], plain()).unwrap(), "6");
+        assert_eq!(extent(9, [2, -1], plain()).unwrap(), "s-3");
+        assert_eq!(extent(3, [-1, 0], to_edge(-1)).unwrap(), "s");
+        assert!(extent(0, [1, 0], SliceByIndex { stride: vec![0], ..plain() }).is_err());
+    }
+
+    #[test]
+    fn slices_of_shapes_keep_contents() {
+        let [s, t] = ["s", "t"].map(Dim::symbol);
+        let build = |b: &mut Builder<'_>, args: &[crate::program::Value]| {
+            let shape = Shape {}.build(b, args[0])?;
+            let (begin, end) = (b.ints(&[2])?, b.ints(&[0])?);
+            let last = SliceByIndex { squeeze_mask: vec![true], ..plain() };
+            let last = last.build(b, shape, begin, end)?;
+            assert_eq!(b.content(last), Some(std::slice::from_ref(&t)));
+            let turned = SliceByIndex { begin_mask: vec![true], ..to_edge(-2) };
+            let turned = turned.build(b, shape, begin, end)?;
+            assert_eq!(b.content(turned), Some(&[t.clone(), s.clone()][..]));
+            let (begin, size) = (b.ints(&[1])?, b.ints(&[-1])?);
+            let tail = SliceBySize {}.build(b, shape, begin, size)?;
+            assert_eq!(b.content(tail), Some(&[Dim::Const(7), t.clone()][..]));
+            // An extent may be an end: the first s of 7.
+            let (begin, end) =
+                (b.ints(&[0])?, SliceByIndex { squeeze_mask: vec![true], ..plain() });
+            let first = end.build(b, shape, begin, begin)?;
+            let first = crate::ops::ExpandDims { axes: vec![0] }.build(b, first)?;
+            plain().build(b, args[1], begin, first)
+        };
+        let operands = [
+            tensor(DType::F32, [s.clone(), Dim::Const(7), t.clone()]),
+            tensor(DType::F32, [Dim::Const(7)]),
+        ];
+        let result = infer_result(build, &operands).unwrap();
+        assert_eq!(result.shape[0], s.minimum(&Dim::Const(7)));
+    }
+}
