@@ -25,6 +25,7 @@ mod pass;
 mod pipeline;
 mod plan;
 mod presets;
+mod rebuild;
 mod registry;
 mod replay;
 
@@ -35,5 +36,6 @@ pub use options::{OptionValue, Options};
 pub use pass::{Changed, Numerics, Pass, PassError, Phase, Property, Result};
 pub use pipeline::{Item, PassCall, Pipeline};
 pub use presets::{Preset, preset};
+pub use rebuild::{Rebuild, Step, append_like, rebuild};
 pub use registry::{Alias, Listed, ListedKind, ListedOption, PassEntry, PassList, Registry};
 pub use replay::Replay;

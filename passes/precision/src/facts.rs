@@ -1,0 +1,129 @@
+//! What half precision does to constants.
+
+use std::collections::BTreeMap;
+
+use half::f16;
+use mlc_pass::Result;
+use mlc_tensor::{DType, Recipe, Source, Tensor};
+
+/// The greatest finite number of half precision.
+pub(crate) const MAX: f64 = 65504.0;
+
+/// What masks that are added become: far below every logit, and finite when two of them, or one and a
+/// logit, are added.
+pub(crate) const MASK: f64 = 32752.0;
+
+/// Whether `x` is a number that half precision rounds to zero.
+pub(crate) fn vanishes(x: f64) -> bool {
+    x != 0.0 && f16::from_f64(x) == f16::ZERO
+}
+
+/// Whether `x` is finite and half precision has no finite number near it.
+pub(crate) fn overflows(x: f64) -> bool {
+    x.is_finite() && x.abs() > MAX
+}
+
+/// What is known of a constant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Facts {
+    /// The finite element of greatest magnitude, 0 if there is none.
+    pub(crate) extreme: f64,
+    /// It has one element, which half precision rounds to zero.
+    pub(crate) vanishes: bool,
+}
+
+/// Facts on constants, each read once.
+#[derive(Default)]
+pub(crate) struct FactBook {
+    known: BTreeMap<Tensor, f64>,
+}
+
+impl FactBook {
+    pub(crate) fn of(&mut self, tensor: &Tensor) -> Result<Facts> {
+        let extreme = self.extreme(tensor)?;
+        let vanishes = tensor.count() == 1 && vanishes(extreme);
+        Ok(Facts { extreme, vanishes })
+    }
+
+    /// The greatest finite element; of views of a tensor, that of the whole tensor.
+    fn extreme(&mut self, tensor: &Tensor) -> Result<f64> {
+        if let Some(&extreme) = self.known.get(tensor) {
+            return Ok(extreme);
+        }
+        let extreme = match tensor.source() {
+            Source::Random { scale, .. } if tensor.dtype().is_float() => f64::from_bits(*scale),
+            Source::Splat(element) => {
+                largest(&Tensor::from_bytes(tensor.dtype(), &[], element.clone())?)?
+            }
+            Source::Recipe(recipe) if moves_floats(recipe, tensor) => {
+                let mut extreme = 0.0;
+                for part in recipe.operands() {
+                    extreme = greater(extreme, self.extreme(part)?);
+                }
+                extreme
+            }
+            _ => largest(tensor)?,
+        };
+        self.known.insert(tensor.clone(), extreme);
+        Ok(extreme)
+    }
+}
+
+/// Whether the elements are those of the operands, or a float cast of floats, which keeps order.
+fn moves_floats(recipe: &Recipe, tensor: &Tensor) -> bool {
+    let one = tensor.count() == 1;
+    !one && recipe.operands().iter().all(|part| part.dtype() == tensor.dtype())
+}
+
+fn greater(a: f64, b: f64) -> f64 {
+    if b.abs() > a.abs() { b } else { a }
+}
+
+fn largest(tensor: &Tensor) -> Result<f64> {
+    if tensor.dtype() == DType::F32 {
+        let bytes = tensor.bytes()?;
+        let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+        let finite = numbers.filter(|x| x.is_finite());
+        return Ok(f64::from(finite.fold(0f32, |a, x| if x.abs() > a.abs() { x } else { a })));
+    }
+    Ok(tensor.to_f64s()?.into_iter().filter(|x| x.is_finite()).fold(0.0, greater))
+}
+
+/// `tensor` in half precision, finite numbers beyond ±`bound` clamped to it.
+pub(crate) fn halved(tensor: &Tensor, bound: f64) -> Result<Tensor> {
+    if bound >= MAX {
+        return Ok(tensor.cast(DType::F16)?);
+    }
+    let clamp = |x: f64| if overflows(x) { x.clamp(-bound, bound) } else { x };
+    if let Source::Splat(element) = tensor.source() {
+        let one = Tensor::from_bytes(tensor.dtype(), &[], element.clone())?.to_f64s()?;
+        let one: Vec<f64> = one.into_iter().map(clamp).collect();
+        let one = Tensor::from_f64s(DType::F16, &[], &one)?;
+        return Ok(Tensor::splat(DType::F16, tensor.shape(), &one.bytes()?)?);
+    }
+    let numbers: Vec<f64> = tensor.to_f64s()?.into_iter().map(clamp).collect();
+    Ok(Tensor::from_f64s(DType::F16, tensor.shape(), &numbers)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_of_half_precision() {
+        assert!(vanishes(1e-12) && vanishes(2f64.powi(-25)) && !vanishes(1e-7) && !vanishes(0.0));
+        assert!(
+            overflows(1e5) && overflows(-3.4e38) && !overflows(MAX) && !overflows(f64::INFINITY)
+        );
+    }
+
+    #[test]
+    fn masks_keep_room_and_infinities() {
+        let mask = Tensor::from_f64s(DType::F32, &[4], &[0.0, -3.4e38, f64::NEG_INFINITY, -6e4]);
+        let got = halved(&mask.unwrap(), MASK).unwrap().to_f64s().unwrap();
+        assert_eq!(got, [0.0, -MASK, f64::NEG_INFINITY, -6e4]);
+        let splat = Tensor::splat(DType::F32, &[2], &f32::MIN.to_le_bytes()).unwrap();
+        assert_eq!(halved(&splat, MASK).unwrap().to_f64s().unwrap(), [-MASK; 2]);
+        assert_eq!(FactBook::default().of(&splat).unwrap().extreme, f64::from(f32::MIN));
+    }
+}

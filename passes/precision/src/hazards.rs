@@ -1,0 +1,272 @@
+//! Which ops must not be computed in half precision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mlc_diag::{Diagnostic, Severity, codes};
+use mlc_ir::{AttrKind, AttrValue, Def, EntityId, Function, Node, Op, Program, Trait, Uses, Value};
+use mlc_pass::{PassCx, Result};
+use mlc_tensor::DType;
+
+use crate::facts::{FactBook, MASK, MAX, overflows, vanishes};
+
+/// What was found in a function.
+#[derive(Default)]
+pub(crate) struct Hazards {
+    /// Ops that stay as they are.
+    pub(crate) kept: BTreeSet<Node>,
+    /// Bounds that constants are clamped to, for the ops that use them as masks.
+    pub(crate) masks: BTreeMap<(Node, Value), f64>,
+}
+
+/// Half precision has every integer up to this one.
+const EXACT: i64 = 2048;
+
+/// Whether half precision can stand for values of this type.
+pub(crate) fn is_wide(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::Bf16)
+}
+
+pub(crate) fn find(
+    program: &Program,
+    function: &Function,
+    facts: &mut FactBook,
+    cx: &mut PassCx,
+) -> Result<Hazards> {
+    let mut nodes = Vec::new();
+    function.for_each_node(&mut |_, node| nodes.push(node));
+    let uses = Uses::of(function);
+    let search = Search { program, function, uses: &uses };
+    let mut found = Hazards::default();
+    for &node in &nodes {
+        search.attributes(node, &mut found);
+        search.constants(node, (facts, cx), &mut found)?;
+        search.counts(node, &mut found);
+    }
+    for &node in &nodes {
+        search.positions(node, &mut found);
+    }
+    Ok(found)
+}
+
+struct Search<'a> {
+    program: &'a Program,
+    function: &'a Function,
+    uses: &'a Uses,
+}
+
+impl Search<'_> {
+    fn op(&self, node: Node) -> &Op {
+        &self.function.nodes[node].op
+    }
+
+    fn dtype(&self, value: Value) -> Option<DType> {
+        self.function.ty(value).as_tensor().map(|ty| ty.dtype)
+    }
+
+    /// Keeps ops with a float attribute that half precision cannot hold.
+    fn attributes(&self, node: Node, found: &mut Hazards) {
+        let op = self.op(node);
+        for (spec, value) in op.spec().attrs.iter().zip(op.attrs()) {
+            let (AttrKind::Float | AttrKind::OptFloat, AttrValue::Float(x)) = (spec.kind, value)
+            else {
+                continue;
+            };
+            // A bound that no finite number reaches bounds nothing.
+            let bound = matches!(op, Op::Clip(_) | Op::Threshold(_) | Op::ClampedRelu(_));
+            if vanishes(x.0) {
+                found.kept.insert(node);
+                self.divisions(node, found);
+            } else if overflows(x.0) && !bound {
+                found.kept.insert(node);
+            }
+        }
+    }
+
+    fn constants(
+        &self,
+        node: Node,
+        (facts, cx): (&mut FactBook, &mut PassCx),
+        found: &mut Hazards,
+    ) -> Result<()> {
+        let data = &self.function.nodes[node];
+        if matches!(data.op, Op::Cast(_) | Op::Identity(_)) || !data.regions.is_empty() {
+            return Ok(());
+        }
+        for &operand in data.operands.all() {
+            let Some(tensor) = self.program.constant_of(self.function, operand) else { continue };
+            if !is_wide(tensor.dtype()) {
+                continue;
+            }
+            let fact = facts.of(tensor)?;
+            if fact.vanishes {
+                found.kept.insert(node);
+                self.divisions(node, found);
+            }
+            if overflows(fact.extreme) {
+                let bound = self.mask_bound(node, operand);
+                match bound {
+                    Some(bound) => drop(found.masks.insert((node, operand), bound)),
+                    None => drop(found.kept.insert(node)),
+                }
+                cx.report(self.overflow(node, fact.extreme, bound));
+            }
+        }
+        Ok(())
+    }
+
+    fn overflow(&self, node: Node, extreme: f64, bound: Option<f64>) -> Diagnostic {
+        let op = self.op(node).spec().name;
+        let message =
+            format!("a constant of `{op}` reaches {extreme:e}, beyond the ±65504 of fp16");
+        let note = match bound {
+            Some(bound) => format!("it acts as a mask and is clamped to ±{bound}"),
+            None => format!("`{op}` stays in fp32"),
+        };
+        let mut diagnostic = Diagnostic::new(codes::FP16_OVERFLOW_CONST, message)
+            .at_op(self.program.loc(self.function.nodes[node].loc))
+            .note(note);
+        if bound.is_some() {
+            diagnostic.severity = Severity::Note;
+        }
+        diagnostic
+    }
+
+    /// What a constant may be clamped to because only "very small" or "very large" is meant: where it
+    /// reaches nothing but softmaxes, or is a branch of a `select`.
+    fn mask_bound(&self, node: Node, constant: Value) -> Option<f64> {
+        let data = &self.function.nodes[node];
+        let branch = matches!(data.op, Op::Select(_));
+        if self.reaches_softmax_alone(node, constant) { Some(MASK) } else { branch.then_some(MAX) }
+    }
+
+    fn reaches_softmax_alone(&self, node: Node, constant: Value) -> bool {
+        let mut seen = BTreeSet::from([node]);
+        let mut work = vec![(node, constant)];
+        let mut ends = 0;
+        while let Some((node, from)) = work.pop() {
+            let data = &self.function.nodes[node];
+            let is_mask = match &data.op {
+                Op::Softmax(_) => true,
+                Op::ScaledDotProductAttention(_) => data.operands.slot(3).contains(&from),
+                _ => false,
+            };
+            if is_mask {
+                ends += 1;
+                continue;
+            }
+            let passes_on = matches!(
+                data.op,
+                Op::Add(_)
+                    | Op::Sub(_)
+                    | Op::Mul(_)
+                    | Op::Select(_)
+                    | Op::Maximum(_)
+                    | Op::Minimum(_)
+                    | Op::Fill(_)
+                    | Op::FillLike(_)
+                    | Op::Tile(_)
+                    | Op::Concat(_)
+                    | Op::SliceByIndex(_)
+                    | Op::SliceBySize(_)
+                    | Op::Cast(_)
+            ) || data.op.spec().traits.has(Trait::View);
+            let yielded = data.results.iter().any(|&r| self.uses.yields(r) > 0);
+            if !passes_on || yielded || seen.len() > 256 {
+                return false;
+            }
+            for &result in &data.results {
+                for &user in self.uses.users(result) {
+                    if seen.insert(user) {
+                        work.push((user, result));
+                    }
+                }
+            }
+        }
+        ends > 0
+    }
+
+    /// Keeps the divisions, logarithms and roots that a guard against zero at `node` is made for.
+    fn divisions(&self, node: Node, found: &mut Hazards) {
+        let guard = matches!(
+            self.op(node),
+            Op::Add(_) | Op::Sub(_) | Op::Maximum(_) | Op::Clip(_) | Op::Threshold(_)
+        );
+        let mut work = if guard { vec![node] } else { Vec::new() };
+        while let Some(node) = work.pop() {
+            for &result in &self.function.nodes[node].results {
+                for &user in self.uses.users(result) {
+                    let data = &self.function.nodes[user];
+                    let (keep, goes_on) = match &data.op {
+                        Op::RealDiv(_) => (data.operands.slot(1).contains(&result), false),
+                        Op::Rsqrt(_) | Op::Inverse(_) | Op::Log(_) => (true, false),
+                        Op::Sqrt(_) | Op::Pow(_) => (true, true),
+                        op => (false, op.spec().traits.has(Trait::View)),
+                    };
+                    let new = !keep || found.kept.insert(user);
+                    if goes_on && new {
+                        work.push(user);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps what uses integers as floats, unless inference knows that half precision has them all.
+    fn counts(&self, node: Node, found: &mut Hazards) {
+        let data = &self.function.nodes[node];
+        let (Op::Cast(op), [x]) = (&data.op, data.operands.all()) else { return };
+        let small = |dims: &Vec<mlc_ir::Dim>| {
+            dims.iter().all(|d| d.as_const().is_some_and(|n| (-EXACT..=EXACT).contains(&n)))
+        };
+        let from_int = self.dtype(*x).is_some_and(DType::is_int);
+        if is_wide(op.dtype)
+            && from_int
+            && !self.function.values[*x].content.as_ref().is_some_and(small)
+        {
+            for &result in &data.results {
+                found.kept.extend(self.uses.users(result));
+            }
+        }
+    }
+
+    /// Keeps what positions are computed with: floats that become integers, and coordinates that are
+    /// sampled at.
+    fn positions(&self, node: Node, found: &mut Hazards) {
+        let data = &self.function.nodes[node];
+        let mut work: Vec<Value> = match &data.op {
+            Op::Cast(op) if op.dtype.is_int() => data.operands.all().to_vec(),
+            Op::Resample(_) | Op::CropResize(_) => data.operands.slot(1).to_vec(),
+            Op::Affine(_) => {
+                found.kept.insert(node);
+                data.operands.slot(1).to_vec()
+            }
+            _ => return,
+        };
+        while let Some(value) = work.pop() {
+            let Def::Result(maker, _) = self.function.values[value].def else { continue };
+            if !self.dtype(value).is_some_and(is_wide) {
+                continue;
+            }
+            let maker_data = &self.function.nodes[maker];
+            let traits = maker_data.op.spec().traits;
+            let simple = traits.has(Trait::Elementwise)
+                || traits.has(Trait::View)
+                || matches!(
+                    maker_data.op,
+                    Op::Matmul(_)
+                        | Op::Einsum(_)
+                        | Op::Concat(_)
+                        | Op::Stack(_)
+                        | Op::Tile(_)
+                        | Op::SliceByIndex(_)
+                        | Op::SliceBySize(_)
+                        | Op::Range1d(_)
+                        | Op::Cumsum(_)
+                );
+            if simple && !matches!(maker_data.op, Op::Const(_)) && found.kept.insert(maker) {
+                work.extend(maker_data.operands.all());
+            }
+        }
+        debug_assert!(found.kept.iter().all(|n| n.index() < self.function.nodes.len()));
+    }
+}
