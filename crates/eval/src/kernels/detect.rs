@@ -156,7 +156,8 @@ impl Selection {
     /// The selected boxes, best first.
     fn of(&self, all: &[Candidate]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..all.len()).collect();
-        let key = |i: usize| if all[i].score.is_nan() { f64::NEG_INFINITY } else { all[i].score + 0.0 };
+        let key =
+            |i: usize| if all[i].score.is_nan() { f64::NEG_INFINITY } else { all[i].score + 0.0 };
         order.sort_by(|&i, &j| key(j).total_cmp(&key(i)));
         let best = order.first().copied();
         if let Some(least) = self.score {

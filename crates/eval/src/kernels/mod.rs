@@ -16,6 +16,7 @@ mod layout;
 mod linear;
 mod list;
 mod norm;
+mod recurrent;
 mod pad;
 mod pool;
 mod rearrange;

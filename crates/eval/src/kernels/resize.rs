@@ -12,14 +12,7 @@ use crate::kernels::window::{checked_count, grid};
 impl Kernel for UpsampleNearestNeighbor {
     fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
         let x = cx.array("x")?;
-        let scales = [self.scale_factor_height.0, self.scale_factor_width.0];
-        let sizes = scaled(x, scales)?;
-        let sources = sizes.iter().zip(scales).enumerate().map(|(axis, (&size, scale))| {
-            let last = x.shape()[x.rank() - 2 + axis].saturating_sub(1);
-            let source = |i: usize| (i as f32 / scale as f32).floor() as usize;
-            (0..size).map(|i| source(i).min(last)).collect()
-        });
-        nearest(x, &sizes, sources.collect())
+        below(x, scaled(x, [self.scale_factor_height.0, self.scale_factor_width.0])?)
     }
 }
 
@@ -38,14 +31,14 @@ impl Kernel for UpsampleBilinear {
 
 impl Kernel for ResizeNearestNeighbor {
     fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
-        let x = cx.array("x")?;
         let sizes = [size(self.target_size_height)?, size(self.target_size_width)?];
-        let sources = sizes.iter().enumerate().map(|(axis, &size)| {
-            let extent = x.shape()[x.rank() - 2 + axis];
-            (0..size).map(|i| i * extent / size).collect()
-        });
-        nearest(x, &sizes, sources.collect())
+        below(cx.array("x")?, sizes)
     }
+}
+
+/// Element `i` of the last two axes is element `⌊i · extent / size⌋` of `x`.
+fn below(x: &Array, sizes: [usize; 2]) -> Result<Outputs, EvalError> {
+    nearest(x, &sizes, |i, (size, extent)| i * extent / size)
 }
 
 impl Kernel for ResizeBilinear {
@@ -73,13 +66,9 @@ impl Kernel for Resize {
             .collect::<Result<Vec<_>, _>>()?;
         match self.interpolation_mode {
             InterpolationMode::Linear => linear(cx, &sizes, self.sampling_mode),
-            InterpolationMode::NearestNeighbor => {
-                let sources = sizes.iter().zip(&x.shape()[first..]).map(|(&size, &extent)| {
-                    let at = |i| sample(self.sampling_mode, (i, size), extent as f64);
-                    (0..size).map(|i| (at(i) + 0.5).floor() as usize).collect()
-                });
-                nearest(x, &sizes, sources.collect())
-            }
+            InterpolationMode::NearestNeighbor => nearest(x, &sizes, |i, (size, extent)| {
+                (sample(self.sampling_mode, (i, size), extent as f64) + 0.5).floor() as usize
+            }),
         }
     }
 }
@@ -130,16 +119,29 @@ fn resized(x: &Array, sizes: &[usize]) -> Result<Vec<usize>, EvalError> {
     if replaced.contains(&0) && !sizes.contains(&0) {
         return Err(EvalError::undefined(format!("an image of extents {replaced:?} is resized")));
     }
+    checked_count(sizes)?;
     let shape = [kept, sizes].concat();
     checked_count(&shape)?;
     Ok(shape)
 }
 
-/// Elements of `x` picked at `sources` along its last axes.
-fn nearest(x: &Array, sizes: &[usize], sources: Vec<Vec<usize>>) -> Result<Outputs, EvalError> {
+/// Elements of `x` picked along its last axes: element `i` of `(size, extent)` of an axis is the one
+/// that `source` gives.
+fn nearest(
+    x: &Array,
+    sizes: &[usize],
+    source: impl Fn(usize, (usize, usize)) -> usize,
+) -> Result<Outputs, EvalError> {
     let shape = resized(x, sizes)?;
-    let kept = x.shape()[..x.rank() - sizes.len()].iter().map(|&d| (0..d).collect());
-    let sources: Vec<Vec<usize>> = kept.chain(sources).collect();
+    let first = x.rank() - sizes.len();
+    let sources: Vec<Vec<usize>> = shape
+        .iter()
+        .zip(x.shape())
+        .enumerate()
+        .map(|(axis, (&size, &extent))| {
+            (0..size).map(|i| if axis < first { i } else { source(i, (size, extent)) }).collect()
+        })
+        .collect();
     Ok(vec![x.pick(&shape, &grid(x.shape(), &sources))?.into()])
 }
 

@@ -8,12 +8,12 @@ use crate::array::strides;
 use crate::kernel::EvalError;
 
 /// Most elements that a result may have.
-const MOST: usize = 1 << 30;
+const MOST: usize = 1 << 28;
 
 /// The number of elements of a result of that shape.
 ///
 /// # Errors
-/// There are more than 2³⁰.
+/// There are more than 2²⁸.
 pub(crate) fn checked_count(shape: &[usize]) -> Result<usize, EvalError> {
     if shape.contains(&0) {
         return Ok(0);
@@ -205,6 +205,9 @@ pub(crate) const OUTSIDE: usize = usize::MAX;
 /// For each element of the result, in row-major order, the flat index of the element of a tensor of
 /// `shape` that stands at `sources[axis][place]` on every axis; [`OUTSIDE`] where one of them is.
 pub(crate) fn grid(shape: &[usize], sources: &[Vec<usize>]) -> Vec<usize> {
+    if sources.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
     let mut index = vec![0];
     for (stride, places) in strides(shape).into_iter().zip(sources) {
         let mut finer = Vec::with_capacity(index.len() * places.len());

@@ -6,8 +6,8 @@ use crate::infer::{InferCx, Inferred, OpError, OpResult};
 use crate::types::TensorType;
 
 op! {
-    /// The last two axes of `x` times the scale factors: extents `N = ⌊X·scale⌋`, element `i` is
-    /// element `⌊i / scale⌋` of `x`. Computed in f32, as the factors are.
+    /// The last two axes of `x` times the scale factors: of the `N = ⌊X·scale⌋` elements, element `i`
+    /// is element `⌊i·X/N⌋` of `x`. `N` is computed in f32, as the factors are.
     "upsample_nearest_neighbor" = UpsampleNearestNeighbor(x: One) {
         scale_factor_height: F64 = F64(1.0),
         scale_factor_width: F64 = F64(1.0),
