@@ -1,1 +1,76 @@
-//! placeholder
+//! Everything `mlc` does, as functions over typed options: the command line only parses and prints.
+//!
+//! A [`Driver`] holds the passes and lowerings that are linked in; a driver of one's own adds to them
+//! from an explicit list. Each command gives a report that serializes, and diagnostics.
+//!
+//! **Invariant:** an output appears whole under its name, or not at all.
+//! **Invariant:** nothing here depends on the clock, on environment variables or on the order of a
+//! hash map, but for the times that reports carry.
+
+mod compare;
+mod convert;
+mod feed;
+mod forecast;
+mod image;
+mod input;
+mod inspect;
+mod interface;
+mod levels;
+mod npy;
+mod opt;
+mod output;
+mod pipeline;
+mod run;
+mod tables;
+mod verify;
+
+use mlc_diag::Diagnostics;
+use mlc_pass::Registry;
+
+pub use mlc_pass::{
+    Observer, PassList, Preset, PrintWhen, RunOptions as PassRunOptions, VerifyEach,
+};
+pub use mlc_target::Target;
+
+pub use compare::{Distance, Tolerance, distance};
+pub use convert::{ConvertOptions, ConvertReport, FeatureReport, Precision, TargetReport};
+pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
+pub use input::{Kind, Loaded, sniff};
+pub use inspect::{InspectReport, StateReport, dump};
+pub use levels::{Level, Levels};
+pub use opt::{OptOptions, OptReport};
+pub use output::write_text;
+pub use pipeline::{Narrowing, compose};
+pub use run::{OutputReport, RunOptions, RunReport};
+pub use tables::{CodeRow, OpRow, TargetRow, codes_table, explain, ops_table, targets_table};
+pub use verify::{SampleReport, VerifyOptions, VerifyReport, verify_programs};
+
+/// The passes and lowerings that are linked in.
+pub struct Driver {
+    passes: Registry,
+    lowerings: mlc_torch::lower::registry::Registry,
+}
+
+impl Driver {
+    /// The passes of the project and those of `extra`.
+    ///
+    /// # Errors
+    /// Two passes have one name.
+    pub fn new(extra: &[PassList]) -> Result<Self, Diagnostics> {
+        let mut lists = vec![mlc_cleanup::PASSES, mlc_precision::PASSES, mlc_legalize::PASSES];
+        lists.extend_from_slice(extra);
+        Ok(Self { passes: Registry::new(&lists)?, lowerings: mlc_torch::lower::registry() })
+    }
+
+    /// The passes.
+    #[must_use]
+    pub fn passes(&self) -> &Registry {
+        &self.passes
+    }
+
+    /// The lowerings of ATen ops.
+    #[must_use]
+    pub fn lowerings(&self) -> &mlc_torch::lower::registry::Registry {
+        &self.lowerings
+    }
+}

@@ -1,0 +1,396 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Core ML compiler: PyTorch models in, Core ML packages out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mlc",
+    version,
+    about = "Core ML compiler: PyTorch models in, Core ML packages out"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Shared {
+    /// Print one JSON document to stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colour diagnostics
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+    /// Draw progress on a terminal, as plain lines, or not at all
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: Progress,
+    /// Print errors alone
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Print more: all places of a diagnostic, the passes that run
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How many threads to use
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Allow a code or group
+    #[arg(short = 'A', long = "allow", global = true, value_name = "CODE|GROUP")]
+    pub(crate) allow: Vec<String>,
+    /// Warn of a code or group
+    #[arg(short = 'W', long = "warn", global = true, value_name = "CODE|GROUP")]
+    pub(crate) warn: Vec<String>,
+    /// Make a code or group an error
+    #[arg(short = 'D', long = "deny", global = true, value_name = "CODE|GROUP")]
+    pub(crate) deny: Vec<String>,
+    /// Read flags from this file instead of `mlc.toml` beside the input
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the flags in force and their digest, and do nothing
+    #[arg(long, global = true)]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    Auto,
+    Plain,
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Convert a model into a Core ML package
+    Convert(Box<ConvertArgs>),
+    /// Run a pipeline of passes; a filter on text IR
+    Opt(Box<OptArgs>),
+    /// Evaluate a model with given inputs
+    Run(RunArgs),
+    /// Compare a model with its source
+    Verify(VerifyArgs),
+    /// Show what is in a model
+    Inspect(InspectArgs),
+    /// Print a model as text IR
+    Print(PrintArgs),
+    /// Print the fields and blobs of a package
+    Dump(DumpArgs),
+    /// List the ops of the IR, or those a frontend covers
+    Ops(OpsArgs),
+    /// List the targets
+    Targets,
+    /// List the passes and their options
+    Passes(PassesArgs),
+    /// List the codes of diagnostics
+    Codes,
+    /// Print the page of a code, pass or op
+    Explain(ExplainArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+impl Command {
+    /// The word on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Convert(_) => "convert",
+            Self::Opt(_) => "opt",
+            Self::Run(_) => "run",
+            Self::Verify(_) => "verify",
+            Self::Inspect(_) => "inspect",
+            Self::Print(_) => "print",
+            Self::Dump(_) => "dump",
+            Self::Ops(_) => "ops",
+            Self::Targets => "targets",
+            Self::Passes(_) => "passes",
+            Self::Codes => "codes",
+            Self::Explain(_) => "explain",
+            Self::Completions(_) => "completions",
+        }
+    }
+
+    /// The model it reads, if any.
+    pub(crate) fn input(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Convert(args) => Some(&args.input),
+            Self::Opt(args) => Some(&args.input),
+            Self::Run(args) => Some(&args.input),
+            Self::Verify(args) => Some(&args.input),
+            Self::Inspect(args) => Some(&args.input),
+            Self::Print(args) => Some(&args.input),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    Fp16,
+    Fp32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The model
+    pub(crate) input: PathBuf,
+    /// The package to write; `*.mlc` or `-` gives text IR
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// The oldest system the package must run on, such as ios17 or macos14
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    /// The float type to compute in
+    #[arg(long, default_value = "fp16")]
+    pub(crate) precision: PrecisionArg,
+    /// Keep ops in single precision: an op kind, a name glob or a module path
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) keep_fp32: Vec<String>,
+    /// Keep this output; repeat to choose and order several
+    #[arg(long = "output-name", value_name = "NAME")]
+    pub(crate) outputs: Vec<String>,
+    /// Rename an input or output
+    #[arg(long, value_name = "OLD=NEW")]
+    pub(crate) rename: Vec<String>,
+    /// Set author, license, version, description, or a key of your own
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set_metadata: Vec<String>,
+    /// Effort of the optimizer, 0 to 3
+    #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub(crate) level: u8,
+    /// Run this pipeline in place of the preset
+    #[arg(long, value_name = "PIPELINE")]
+    pub(crate) passes: Option<String>,
+    /// Compare with the source on N inputs, even if it takes long
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub(crate) verify: Option<usize>,
+    /// Do not compare with the source
+    #[arg(long, conflicts_with = "verify")]
+    pub(crate) no_verify: bool,
+    /// When results agree: rtol=X or snr=DB
+    #[arg(long, value_name = "TOLERANCE")]
+    pub(crate) tolerance: Option<String>,
+    /// Seed of the inputs to compare on
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Replace what is at the output
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do everything but write
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write the report as JSON to this file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Leave the build record out of the package
+    #[arg(long)]
+    pub(crate) no_record: bool,
+    /// Write the package even if it does not agree with its source
+    #[arg(long)]
+    pub(crate) keep_output: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptArgs {
+    /// The model; `-` is text IR on stdin
+    #[arg(default_value = "-")]
+    pub(crate) input: PathBuf,
+    /// Where the result goes; `-` is stdout, `*.mlpackage` a package
+    #[arg(short, long, default_value = "-", value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// The pipeline
+    #[arg(long, default_value = "", value_name = "PIPELINE")]
+    pub(crate) passes: String,
+    /// The version of Core ML a package is written for
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    /// Show the program before these passes, or before `all`
+    #[arg(long, value_name = "PASS|all", value_delimiter = ',')]
+    pub(crate) print_before: Vec<String>,
+    /// Show the program after these passes, after `all`, or where it `changed`
+    #[arg(long, value_name = "PASS|all|changed", value_delimiter = ',')]
+    pub(crate) print_after: Vec<String>,
+    /// Write the program to this folder after each pass that changed it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dump_dir: Option<PathBuf>,
+    /// Print where each op comes from
+    #[arg(long)]
+    pub(crate) print_locations: bool,
+    /// Print how long each pass took
+    #[arg(long)]
+    pub(crate) time_passes: bool,
+    /// Print what each pass did
+    #[arg(long)]
+    pub(crate) pass_stats: bool,
+    /// Check the program after each pass: its types, or its numbers too
+    #[arg(long, value_name = "types|numbers", num_args = 0..=1, require_equals = true, default_missing_value = "types")]
+    pub(crate) verify_each: Option<VerifyEachArg>,
+    /// Leave a pass out
+    #[arg(long, value_name = "PASS", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+    /// Stop after the first run of a pass
+    #[arg(long, value_name = "PASS")]
+    pub(crate) stop_after: Option<String>,
+    /// Run only the first N passes
+    #[arg(long, value_name = "N")]
+    pub(crate) bisect_limit: Option<usize>,
+    /// Leave a reproducer in this folder when a pass fails
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reproducer: Option<PathBuf>,
+    /// Repeat the failure in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "passes")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Replace what is at the output
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyEachArg {
+    Types,
+    Numbers,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The model
+    pub(crate) input: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// An input: @FILE.npy, @FILE.png, @FILE.safetensors:KEY, rand:SEED, zeros, ones, or numbers
+    #[arg(long = "in", value_name = "NAME=VALUE")]
+    pub(crate) feeds: Vec<String>,
+    /// Where an output goes, as @FILE.npy
+    #[arg(long = "out", value_name = "NAME=@FILE")]
+    pub(crate) outputs: Vec<String>,
+    /// The function; `main` if there is one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Call it N times; states keep their values
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) steps: usize,
+    /// Replace output files
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The model
+    pub(crate) input: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// What it was made from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source: PathBuf,
+    /// How many inputs
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) samples: usize,
+    /// Successive calls, for models with states
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) steps: usize,
+    /// When results agree: rtol=X or snr=DB
+    #[arg(long, default_value = "snr=35", value_name = "TOLERANCE")]
+    pub(crate) tolerance: String,
+    /// Seed of the inputs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The model
+    pub(crate) input: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// Show ops by kind
+    #[arg(long)]
+    pub(crate) ops: bool,
+    /// Show inputs, outputs and states
+    #[arg(long)]
+    pub(crate) io: bool,
+    /// Show all constants
+    #[arg(long)]
+    pub(crate) weights: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrintArgs {
+    /// The model; `-` is text IR on stdin
+    #[arg(default_value = "-")]
+    pub(crate) input: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// Print this function alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Print where each op comes from
+    #[arg(long)]
+    pub(crate) locations: bool,
+    /// Where the text goes; `-` is stdout
+    #[arg(short, long, default_value = "-", value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Replace what is at the output
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    /// The package
+    pub(crate) input: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OpsArgs {
+    /// List the ops that a frontend covers
+    #[arg(long, value_name = "FRONTEND")]
+    pub(crate) from: Option<FrontendArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FrontendArg {
+    Torch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PassesArgs {
+    /// Show options and their defaults
+    #[arg(long)]
+    pub(crate) options: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A code, pass or op
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,112 @@
+//! `mlc.toml`: flags from a file. It holds, in a table named after the command, the long flags without
+//! dashes: `target = "ios17"`, `force = true`, `keep-fp32 = ["softmax"]`. Flags of the command line
+//! win.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
+
+use crate::args::Cli;
+use crate::parse;
+
+/// What the file makes of a command line.
+pub(crate) enum Configured {
+    /// A command to run.
+    Run(Box<Cli>),
+    /// The flags in force, as text: `--print-config`.
+    Printed(String),
+}
+
+fn problem(path: &Path, message: impl Into<String>) -> Diagnostics {
+    let file = path.to_string_lossy();
+    Diagnostic::new(codes::BAD_ARGUMENT, message)
+        .at(Place::Entry { file: file.as_ref().into(), entry: "".into() })
+        .into()
+}
+
+/// Adds the flags of the file to the command line.
+pub(crate) fn with_file(cli: Cli, arguments: &[OsString]) -> Result<Configured, Diagnostics> {
+    let beside = cli
+        .command
+        .input()
+        .and_then(|input| input.parent().map(|folder| folder.join("mlc.toml")))
+        .filter(|path| path.is_file());
+    let path: Option<PathBuf> = cli.shared.config.clone().or(beside);
+    let print = cli.shared.print_config;
+    let name = cli.command.name();
+    let mut flags = Vec::new();
+    let mut all: Vec<OsString> = arguments.to_vec();
+    let mut cli = cli;
+    if let Some(path) = &path {
+        flags = read(path, name)?;
+        let at = arguments.iter().position(|word| word == name).map_or(1, |at| at + 1);
+        all = arguments[..at].to_vec();
+        all.extend(flags.iter().map(OsString::from));
+        all.extend_from_slice(&arguments[at..]);
+        cli = parse(&all).map_err(|error| {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            problem(path, line.trim_start_matches("error: "))
+        })?;
+    }
+    if !print {
+        return Ok(Configured::Run(Box::new(cli)));
+    }
+    let shown: Vec<String> =
+        all.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let digest = blake3::hash(shown.join("\0").as_bytes()).to_hex();
+    let from = path.map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+    Ok(Configured::Printed(format!(
+        "file    {from}\nadds    {}\nflags   {}\ndigest  blake3:{digest}\n",
+        flags.join(" "),
+        shown.join(" ")
+    )))
+}
+
+fn read(path: &Path, command: &str) -> Result<Vec<String>, Diagnostics> {
+    let text = std::fs::read_to_string(path).map_err(|e| problem(path, e.to_string()))?;
+    let table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| problem(path, e.to_string()))?;
+    let mut flags = Vec::new();
+    for (name, value) in &table {
+        let toml::Value::Table(keys) = value else {
+            return Err(problem(path, format!("`{name}` stands in no table; write [{command}]")));
+        };
+        if name != command {
+            continue;
+        }
+        for (key, value) in keys {
+            push(path, key, value, &mut flags)?;
+        }
+    }
+    Ok(flags)
+}
+
+fn push(
+    path: &Path,
+    key: &str,
+    value: &toml::Value,
+    flags: &mut Vec<String>,
+) -> Result<(), Diagnostics> {
+    let dashes = if key.len() == 1 { "-" } else { "--" };
+    match value {
+        toml::Value::Boolean(true) => flags.push(format!("{dashes}{key}")),
+        toml::Value::Boolean(false) => {}
+        toml::Value::String(text) => flags.push(format!("{dashes}{key}={text}")),
+        toml::Value::Integer(n) => flags.push(format!("{dashes}{key}={n}")),
+        toml::Value::Float(x) => flags.push(format!("{dashes}{key}={x}")),
+        toml::Value::Array(items) => {
+            for item in items {
+                if matches!(item, toml::Value::Array(_) | toml::Value::Table(_)) {
+                    return Err(problem(path, format!("`{key}` holds more than a list")));
+                }
+                push(path, key, item, flags)?;
+            }
+        }
+        toml::Value::Datetime(_) | toml::Value::Table(_) => {
+            return Err(problem(path, format!("`{key}` is no flag")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Prints diagnostics and products.
+
+use std::io::{self, IsTerminal, Write};
+
+use mlc_diag::{Diagnostic, Diagnostics, ExitClass, Place, Severity};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::args::{Progress, Shared, When};
+
+/// How this process prints.
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+    pub(crate) progress: Progress,
+    color: bool,
+}
+
+impl Output {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = match shared.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => io::stderr().is_terminal() && !no_color,
+        };
+        Self {
+            json: shared.json,
+            quiet: shared.quiet,
+            verbose: shared.verbose,
+            progress: shared.progress,
+            color,
+        }
+    }
+
+    /// Writes the product to stdout; whoever reads it may stop early.
+    pub(crate) fn product(&self, bytes: &[u8]) -> u8 {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Ok(()) => 0,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Err(error) => {
+                eprintln!("error[not-writable]: stdout: {error}");
+                ExitClass::Input.code()
+            }
+        }
+    }
+
+    /// Prints a report: as a JSON document with the diagnostics in it, or by `human` with the
+    /// diagnostics on stderr.
+    pub(crate) fn report(
+        &self,
+        command: &str,
+        report: &impl Serialize,
+        diagnostics: &Diagnostics,
+        human: impl FnOnce(),
+    ) {
+        if self.json {
+            let report = serde_json::to_value(report).unwrap_or(Value::Null);
+            self.document(command, report, diagnostics, 0);
+        } else {
+            self.diagnostics(diagnostics);
+            human();
+        }
+    }
+
+    fn document(&self, command: &str, report: Value, diagnostics: &Diagnostics, exit: u8) {
+        let document = json!({
+            "schema": format!("mlc.{command}/1"),
+            "exit": exit,
+            "diagnostics": diagnostics.items().iter().map(to_json).collect::<Vec<_>>(),
+            "report": report,
+        });
+        let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+        text.push('\n');
+        self.product(text.as_bytes());
+    }
+
+    /// Prints problems that ended a command, and gives its exit code.
+    pub(crate) fn fail(&self, command: &str, problems: &Diagnostics) -> u8 {
+        let exit = problems.exit_class().unwrap_or(ExitClass::Internal).code();
+        if self.json {
+            self.document(command, Value::Null, problems, exit);
+        } else {
+            self.diagnostics(problems);
+            let errors = problems.items().iter().filter(|d| d.is_error()).count();
+            if errors > 1 {
+                eprintln!("{errors} errors");
+            }
+        }
+        exit
+    }
+
+    /// Prints diagnostics to stderr; with `-q` errors alone.
+    pub(crate) fn diagnostics(&self, diagnostics: &Diagnostics) {
+        let mut out = io::stderr().lock();
+        for diagnostic in diagnostics.items() {
+            if self.quiet && !diagnostic.is_error() {
+                continue;
+            }
+            let _ = self.diagnostic(&mut out, diagnostic);
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn diagnostic(&self, out: &mut dyn Write, diagnostic: &Diagnostic) -> io::Result<()> {
+        let color = match diagnostic.severity {
+            Severity::Error => "1;31",
+            Severity::Warning => "1;33",
+            Severity::Note => "1;36",
+        };
+        let head = format!("{}[{}]", diagnostic.severity.as_str(), diagnostic.code);
+        let count = diagnostic.places.len();
+        let times = if count > 1 { format!(" (×{count})") } else { String::new() };
+        writeln!(out, "{}: {}{times}", self.paint(color, &head), diagnostic.message)?;
+        let shown = if self.verbose > 0 { count } else { 3 };
+        for place in diagnostic.places.iter().take(shown) {
+            writeln!(out, "  {} {place}", self.paint("1;34", "-->"))?;
+        }
+        if count > shown {
+            writeln!(
+                out,
+                "  {} and {} more (-v shows all)",
+                self.paint("1;34", "-->"),
+                count - shown
+            )?;
+        }
+        for note in &diagnostic.notes {
+            writeln!(out, "  {} {note}", self.paint("1;34", "= note:"))?;
+        }
+        if let Some(help) = &diagnostic.help {
+            writeln!(out, "  {} {help}", self.paint("1;34", "= help:"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A diagnostic as JSON.
+pub(crate) fn to_json(diagnostic: &Diagnostic) -> Value {
+    json!({
+        "code": diagnostic.code.name(),
+        "severity": diagnostic.severity.as_str(),
+        "message": diagnostic.message,
+        "location": diagnostic.places.iter().map(place_json).collect::<Vec<_>>(),
+        "notes": diagnostic.notes,
+        "help": diagnostic.help,
+        "fix": diagnostic.fix,
+    })
+}
+
+fn place_json(place: &Place) -> Value {
+    match place {
+        Place::Op(loc) => json!({
+            "kind": "op",
+            "module": loc.module,
+            "file": loc.source.as_ref().map(|(file, _)| file),
+            "line": loc.source.as_ref().map(|(_, line)| line),
+            "op": loc.origin,
+            "passes": loc.passes,
+        }),
+        Place::Text { file, line, column, len } => {
+            json!({ "kind": "text", "file": file, "line": line, "column": column, "length": len })
+        }
+        Place::Entry { file, entry } => json!({ "kind": "entry", "file": file, "entry": entry }),
+        Place::Argument(name) => json!({ "kind": "argument", "name": name }),
+    }
+}

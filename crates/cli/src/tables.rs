@@ -1,0 +1,104 @@
+//! `ops`, `targets`, `passes`, `codes`, `explain`.
+
+use mlc_diag::Diagnostics;
+use mlc_driver::Driver;
+use serde_json::json;
+
+use crate::Outcome;
+use crate::args::{ExplainArgs, FrontendArg, OpsArgs, PassesArgs};
+use crate::render::Output;
+
+pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
+    if args.from == Some(FrontendArg::Torch) {
+        let names: Vec<&str> = driver.lowerings().names().collect();
+        output.report(
+            "ops",
+            &json!({ "frontend": "torch", "ops": names }),
+            &Diagnostics::new(),
+            || {
+                output.product((names.join("\n") + "\n").as_bytes());
+            },
+        );
+        return Ok(());
+    }
+    let rows = mlc_driver::ops_table();
+    output.report("ops", &rows, &Diagnostics::new(), || {
+        let mut text = String::new();
+        for row in &rows {
+            let since = row.since.as_deref().unwrap_or("-");
+            text +=
+                &format!("{:<40} {since:<6} {}({})", row.name, row.family, row.operands.join(", "));
+            if !row.attributes.is_empty() {
+                text += &format!(" {{{}}}", row.attributes.join(", "));
+            }
+            text.push('\n');
+        }
+        output.product(text.as_bytes());
+    });
+    Ok(())
+}
+
+pub(crate) fn targets(output: &Output) -> Outcome {
+    let rows = mlc_driver::targets_table();
+    output.report("targets", &rows, &Diagnostics::new(), || {
+        let mut text = String::new();
+        for row in &rows {
+            text += &format!(
+                "{:<6} specification {:<2} {}  {} new ops  {}\n",
+                row.name,
+                row.specification,
+                row.opset,
+                row.new_ops.len(),
+                row.names.join(" ")
+            );
+        }
+        output.product(text.as_bytes());
+    });
+    Ok(())
+}
+
+pub(crate) fn passes(driver: &Driver, args: &PassesArgs, output: &Output) -> Outcome {
+    let rows = driver.passes().list();
+    output.report("passes", &rows, &Diagnostics::new(), || {
+        let mut text = String::new();
+        for row in &rows {
+            let phase = if row.phase.is_empty() { "alias" } else { row.phase };
+            text += &format!("{:<24} {phase:<12} {:<14} {}\n", row.name, row.origin, row.summary);
+            if args.options || output.verbose > 0 {
+                for option in &row.options {
+                    text += &format!("{:<24}   {}={}\n", "", option.name, option.default);
+                }
+            }
+        }
+        output.product(text.as_bytes());
+    });
+    Ok(())
+}
+
+pub(crate) fn codes(output: &Output) -> Outcome {
+    let rows = mlc_driver::codes_table();
+    output.report("codes", &rows, &Diagnostics::new(), || {
+        let mut text = String::new();
+        for row in &rows {
+            text += &format!(
+                "{:<24} {:<8} exit {:<3} {:<10} since {}\n",
+                row.code, row.severity, row.exit, row.group, row.since
+            );
+        }
+        output.product(text.as_bytes());
+    });
+    Ok(())
+}
+
+pub(crate) fn explain(driver: &Driver, args: &ExplainArgs, output: &Output) -> Outcome {
+    let page = mlc_driver::explain(driver, &args.name)?;
+    output.report(
+        "explain",
+        &json!({ "name": args.name, "page": page }),
+        &Diagnostics::new(),
+        || {
+            output.product(page.as_bytes());
+        },
+    );
+    Ok(())
+}

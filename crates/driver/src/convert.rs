@@ -1,0 +1,522 @@
+//! `mlc convert`: a model in, a package out.
+
+use std::path::{Path, PathBuf};
+
+use mlc_coreml::emit::EmitOptions;
+use mlc_coreml::interface::ModelMetadata;
+use mlc_coreml::package::Existing;
+use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
+use mlc_ir::{ParamKind, Program, Type};
+use mlc_pass::{Observer, PassManager, Preset, Report};
+use mlc_target::{Opset, Target};
+use serde::Serialize;
+
+use crate::compare::Tolerance;
+use crate::levels::Levels;
+use crate::pipeline::{self, Narrowing, compose};
+use crate::verify::{self, VerifyOptions, VerifyReport, main_of};
+use crate::{Driver, Kind, Loaded, forecast, interface, output};
+
+/// The float type a package computes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Half.
+    #[default]
+    Fp16,
+    /// Single.
+    Fp32,
+}
+
+impl Precision {
+    /// The word that `--precision` takes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp16 => "fp16",
+            Self::Fp32 => "fp32",
+        }
+    }
+}
+
+/// What to convert and how.
+#[derive(Debug, Clone)]
+pub struct ConvertOptions {
+    /// The model.
+    pub input: PathBuf,
+    /// The package, or a file `*.mlc` for text IR.
+    pub output: PathBuf,
+    /// Forces the kind of the model.
+    pub from: Option<Kind>,
+    /// The system the package must run on; the lowest that holds the program if `None`.
+    pub target: Option<Target>,
+    /// The float type.
+    pub precision: Precision,
+    /// Ops that stay in single precision.
+    pub keep_fp32: Vec<String>,
+    /// Old and new names of inputs and outputs.
+    pub renames: Vec<(String, String)>,
+    /// The outputs to keep, in order; all if empty.
+    pub outputs: Vec<String>,
+    /// Keys and values for the package: `author`, `license`, `version`, `description` have fields
+    /// of their own.
+    pub metadata: Vec<(String, String)>,
+    /// Which passes.
+    pub preset: Preset,
+    /// A pipeline in place of the preset's.
+    pub passes: Option<String>,
+    /// Compare with the source on this many inputs; never if `None`.
+    pub verify: Option<usize>,
+    /// Compare even if it takes long.
+    pub force_verify: bool,
+    /// When results agree; by precision if `None`.
+    pub tolerance: Option<Tolerance>,
+    /// Where random inputs begin.
+    pub seed: u64,
+    /// Severities.
+    pub levels: Levels,
+    /// Replace what is at the output.
+    pub force: bool,
+    /// Do everything but write.
+    pub dry_run: bool,
+    /// Leave the build record out.
+    pub no_record: bool,
+    /// Write the package even if it does not agree with its source.
+    pub keep_output: bool,
+}
+
+impl ConvertOptions {
+    /// The defaults for this input and output.
+    pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
+        Self {
+            input: input.into(),
+            output: output.into(),
+            from: None,
+            target: None,
+            precision: Precision::default(),
+            keep_fp32: Vec::new(),
+            renames: Vec::new(),
+            outputs: Vec::new(),
+            metadata: Vec::new(),
+            preset: Preset::O2,
+            passes: None,
+            verify: Some(1),
+            force_verify: false,
+            tolerance: None,
+            seed: 0,
+            levels: Levels::default(),
+            force: false,
+            dry_run: false,
+            no_record: false,
+            keep_output: false,
+        }
+    }
+}
+
+/// An input, output or state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FeatureReport {
+    /// Its name.
+    pub name: String,
+    /// Its type, such as `f32[1,3,224,224]`.
+    #[serde(rename = "type")]
+    pub ty: String,
+}
+
+/// Which version of Core ML the package is for, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetReport {
+    /// The version the package is written for.
+    pub target: String,
+    /// What was asked for.
+    pub asked: Option<String>,
+    /// The lowest version that holds the program.
+    pub needs: String,
+    /// Why no lower one does.
+    pub because: Vec<String>,
+}
+
+/// What a conversion did.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConvertReport {
+    /// The model.
+    pub input: String,
+    /// The package.
+    pub output: String,
+    /// One line about the source.
+    pub source: String,
+    /// Ops of the source.
+    pub source_ops: usize,
+    /// Elements of all constants of the source.
+    pub parameters: u64,
+    /// Bytes of all constants of the source.
+    pub source_bytes: u64,
+    /// Ops of the package, by function.
+    pub functions: Vec<(String, usize)>,
+    /// States.
+    pub states: Vec<FeatureReport>,
+    /// Inputs.
+    pub inputs: Vec<FeatureReport>,
+    /// Outputs.
+    pub outputs: Vec<FeatureReport>,
+    /// The target.
+    pub target: TargetReport,
+    /// The float type.
+    pub precision: Precision,
+    /// Ops that were kept in single precision.
+    pub kept_fp32: u64,
+    /// Bytes of the model file.
+    pub model_bytes: u64,
+    /// Bytes of the weight file.
+    pub weight_bytes: u64,
+    /// Uses of a weight beyond the first.
+    pub shared_weights: u64,
+    /// How the package compares with its source; `None` if it was not compared.
+    pub verify: Option<VerifyReport>,
+    /// Digest of model and weights.
+    pub id: String,
+    /// The passes that ran.
+    pub pipeline: String,
+    /// Warnings and notes.
+    #[serde(skip)]
+    pub diagnostics: Diagnostics,
+}
+
+/// A program that is legal for a target, and how it came to that.
+struct Lowered {
+    program: Program,
+    opset: Opset,
+    needs: Opset,
+    because: Vec<String>,
+    report: Report,
+    pipeline: String,
+}
+
+impl Driver {
+    /// Converts a model.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at the first stage that cannot go on. No output is left then.
+    pub fn convert(
+        &self,
+        options: &ConvertOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<ConvertReport, Diagnostics> {
+        check_output(options)?;
+        observer.start("read", 0, 4);
+        let mut source = self.load(&options.input, options.from)?;
+        let mut notes = std::mem::take(&mut source.warnings);
+        let main = main_of(&source.program);
+        if let Some(func) = source.program.function(&main) {
+            interface::adjust(&mut source.program, func, &options.renames, &options.outputs)?;
+        }
+        let lowered = self.lower(&source, options, observer)?;
+        notes.extend(lowered.report.diagnostics.clone());
+        let verified = compare(&source.program, &lowered.program, &main, options, &mut notes)?;
+        let notes = options.levels.apply(notes);
+        if notes.has_errors() {
+            return Err(notes);
+        }
+        let mut report = describe(&source, &lowered, options, verified);
+        report.diagnostics = notes;
+        observer.start("write", 3, 4);
+        self.write(&source, &lowered, options, &mut report)?;
+        Ok(report)
+    }
+
+    /// Runs the passes, and finds the lowest version of Core ML that holds the result.
+    fn lower(
+        &self,
+        source: &Loaded,
+        options: &ConvertOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Lowered, Diagnostics> {
+        let narrowing =
+            Narrowing { to: options.precision.as_str(), keep: options.keep_fp32.clone() };
+        let front = compose(options.preset, options.passes.as_deref(), &narrowing)?;
+        let mut program = source.program.clone();
+        let mut report = PassManager::new(self.passes())
+            .observer(observer)
+            .run(&front, &mut program)
+            .map_err(|failure| failure.diagnostics)?;
+        let asked = options.target.map(Target::opset);
+        let mut because = Vec::new();
+        for opset in Opset::ALL {
+            let back = pipeline::legalization(opset, options.preset)?;
+            let (result, legal_report) = self.legalize(&program, &back, opset);
+            let errors = match result {
+                Ok(legal) => {
+                    let needs = opset;
+                    let chosen = asked.unwrap_or(needs);
+                    if chosen < needs {
+                        break;
+                    }
+                    if chosen > needs {
+                        // A later version may have a better form.
+                        let back = pipeline::legalization(chosen, options.preset)?;
+                        let (result, later) = self.legalize(&program, &back, chosen);
+                        let legal = result?;
+                        report.runs.extend(later.runs);
+                        report.diagnostics.extend(later.diagnostics);
+                        let pipeline = front.then(back).to_string();
+                        return Ok(Lowered {
+                            program: legal,
+                            opset: chosen,
+                            needs,
+                            because,
+                            report,
+                            pipeline,
+                        });
+                    }
+                    report.runs.extend(legal_report.runs);
+                    report.diagnostics.extend(legal_report.diagnostics);
+                    let pipeline = front.then(back).to_string();
+                    return Ok(Lowered { program: legal, opset, needs, because, report, pipeline });
+                }
+                Err(errors) => errors,
+            };
+            let only_too_old = errors
+                .items()
+                .iter()
+                .filter(|d| d.is_error())
+                .all(|d| d.code == codes::TARGET_TOO_OLD);
+            if !only_too_old || asked == Some(opset) || opset == Opset::Ios26 {
+                return Err(errors);
+            }
+            because = errors.items().iter().filter(|d| d.is_error()).map(reason).collect();
+        }
+        Err(Diagnostic::new(codes::INTERNAL, "no version of Core ML holds the program").into())
+    }
+
+    fn legalize(
+        &self,
+        program: &Program,
+        pipeline: &mlc_pass::Pipeline,
+        opset: Opset,
+    ) -> (Result<Program, Diagnostics>, Report) {
+        let mut legal = program.clone();
+        match PassManager::new(self.passes()).run(pipeline, &mut legal) {
+            Ok(report) => {
+                let found = mlc_coreml::emit::check(&legal, &EmitOptions::new(opset));
+                let result = if found.has_errors() { Err(found) } else { Ok(legal) };
+                (result, report)
+            }
+            Err(failure) => (Err(failure.diagnostics), failure.report),
+        }
+    }
+
+    fn write(
+        &self,
+        source: &Loaded,
+        lowered: &Lowered,
+        options: &ConvertOptions,
+        report: &mut ConvertReport,
+    ) -> Result<(), Diagnostics> {
+        if options.dry_run {
+            return Ok(());
+        }
+        if is_text(&options.output) {
+            let print =
+                mlc_text::PrintOptions { header: true, locations: true, ..Default::default() };
+            let text = mlc_text::print(&lowered.program, &print);
+            report.model_bytes = text.len() as u64;
+            return output::write_text(&options.output, text.as_bytes(), options.force);
+        }
+        let mut emit = EmitOptions::new(lowered.opset);
+        emit.metadata = metadata(source, lowered, options);
+        let existing = if options.force { Existing::Replace } else { Existing::Refuse };
+        let emitted = mlc_coreml::emit::emit(&lowered.program, &options.output, &emit, existing)?;
+        report.model_bytes = emitted.model_bytes;
+        report.weight_bytes = emitted.weight_bytes;
+        report.shared_weights = emitted.shared;
+        report.id = emitted.id.to_string();
+        report.diagnostics.extend(emitted.notes);
+        Ok(())
+    }
+}
+
+fn is_text(path: &Path) -> bool {
+    path == Path::new("-") || path.extension().is_some_and(|e| e == "mlc")
+}
+
+fn check_output(options: &ConvertOptions) -> Result<(), Diagnostics> {
+    if options.dry_run {
+        return Ok(());
+    }
+    let path = &options.output;
+    if !is_text(path) && path.extension().is_none_or(|e| e != "mlpackage") {
+        let message = format!("`{}` is neither an `.mlpackage` nor an `.mlc`", path.display());
+        return Err(Diagnostic::new(codes::BAD_ARGUMENT, message)
+            .at(Place::Argument("-o".into()))
+            .help("name the package `NAME.mlpackage`; `NAME.mlc` or `-` gives text IR")
+            .into());
+    }
+    output::check(path, options.force)
+}
+
+/// One line about why a version of Core ML is too old.
+fn reason(diagnostic: &Diagnostic) -> String {
+    match diagnostic.places.first() {
+        Some(place) => format!("{} at {place}", diagnostic.message),
+        None => diagnostic.message.clone(),
+    }
+}
+
+fn compare(
+    source: &Program,
+    lowered: &Program,
+    main: &str,
+    options: &ConvertOptions,
+    notes: &mut Diagnostics,
+) -> Result<Option<VerifyReport>, Diagnostics> {
+    let Some(samples) = options.verify else { return Ok(None) };
+    let Some(func) = source.function(main) else { return Ok(None) };
+    let seconds = forecast::verify_seconds(&source.functions[func], samples);
+    if seconds > 60.0 && !options.force_verify {
+        let message = format!("comparing with the source would take about {seconds:.0} s (±×3)");
+        notes.push(
+            Diagnostic::new(codes::VERIFY_SKIPPED, message)
+                .help("`--verify` compares all the same")
+                .fix("--verify"),
+        );
+        return Ok(None);
+    }
+    let tolerance = options.tolerance.unwrap_or(match options.precision {
+        Precision::Fp16 => verify::HALF,
+        Precision::Fp32 => verify::SINGLE,
+    });
+    let settings = VerifyOptions { samples, tolerance, seed: options.seed, steps: 1 };
+    match verify::verify_programs(source, lowered, main, &settings) {
+        Ok(report) => Ok(Some(report)),
+        Err(errors) if options.keep_output => {
+            notes.extend(errors.into_iter().map(|mut d| {
+                d.severity = Severity::Warning;
+                d
+            }));
+            Ok(None)
+        }
+        Err(mut errors) => {
+            errors.extend(std::mem::take(notes));
+            Err(errors)
+        }
+    }
+}
+
+/// A type as the summary shows it: `f32[1,3,224,224]`.
+pub(crate) fn short_type(ty: &Type) -> String {
+    let tensor = |ty: &mlc_ir::TensorType| {
+        let dims: Vec<String> = ty.shape.iter().map(ToString::to_string).collect();
+        format!("{}[{}]", ty.dtype, dims.join(","))
+    };
+    match ty {
+        Type::Tensor(ty) | Type::State(ty) => tensor(ty),
+        ty => ty.to_string(),
+    }
+}
+
+/// Inputs, outputs and states of a function.
+pub(crate) fn features(
+    program: &Program,
+    main: &str,
+) -> (Vec<FeatureReport>, Vec<FeatureReport>, Vec<FeatureReport>) {
+    let Some(func) = program.function(main) else { return Default::default() };
+    let function = &program.functions[func];
+    let body = &function.regions[function.body];
+    let of_kind = |kind| {
+        function
+            .params
+            .iter()
+            .zip(&body.args)
+            .filter(|(param, _)| param.kind == kind)
+            .map(|(param, &arg)| FeatureReport {
+                name: param.name.clone(),
+                ty: short_type(function.ty(arg)),
+            })
+            .collect()
+    };
+    let outputs = function
+        .outputs
+        .iter()
+        .zip(&body.results)
+        .map(|(output, &value)| FeatureReport {
+            name: output.name.clone(),
+            ty: short_type(function.ty(value)),
+        })
+        .collect();
+    (of_kind(ParamKind::Input), outputs, of_kind(ParamKind::State))
+}
+
+fn describe(
+    source: &Loaded,
+    lowered: &Lowered,
+    options: &ConvertOptions,
+    verify: Option<VerifyReport>,
+) -> ConvertReport {
+    let main = main_of(&lowered.program);
+    let (inputs, outputs, states) = features(&lowered.program, &main);
+    let kept = lowered.report.runs.iter().filter_map(|run| run.counters.get("kept-fp32")).sum();
+    ConvertReport {
+        input: options.input.to_string_lossy().into_owned(),
+        output: options.output.to_string_lossy().into_owned(),
+        source: source.description.clone(),
+        source_ops: source.ops,
+        parameters: source.parameters,
+        source_bytes: source.program.consts.iter().map(|(_, t)| t.byte_len()).sum(),
+        functions: lowered
+            .program
+            .functions
+            .iter()
+            .map(|(_, f)| (f.name.clone(), f.op_count()))
+            .collect(),
+        states,
+        inputs,
+        outputs,
+        target: TargetReport {
+            target: options
+                .target
+                .map_or_else(|| lowered.opset.to_string(), |target| target.to_string()),
+            asked: options.target.map(|target| target.to_string()),
+            needs: lowered.needs.to_string(),
+            because: lowered.because.clone(),
+        },
+        precision: options.precision,
+        kept_fp32: kept,
+        model_bytes: 0,
+        weight_bytes: 0,
+        shared_weights: 0,
+        verify,
+        id: String::new(),
+        pipeline: lowered.pipeline.clone(),
+        diagnostics: Diagnostics::new(),
+    }
+}
+
+fn metadata(source: &Loaded, lowered: &Lowered, options: &ConvertOptions) -> ModelMetadata {
+    let mut metadata = ModelMetadata::default();
+    for (key, value) in &options.metadata {
+        match key.as_str() {
+            "author" => metadata.author.clone_from(value),
+            "license" => metadata.license.clone_from(value),
+            "version" => metadata.version.clone_from(value),
+            "description" => metadata.short_description.clone_from(value),
+            _ => {
+                metadata.user_defined.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    if !options.no_record {
+        let record = &mut metadata.user_defined;
+        record.insert("mlc.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        record.insert("mlc.source".to_owned(), source.description.clone());
+        record.insert("mlc.source.digest".to_owned(), format!("blake3:{}", source.digest));
+        record.insert("mlc.pipeline".to_owned(), lowered.pipeline.clone());
+        record.insert("mlc.precision".to_owned(), options.precision.as_str().to_owned());
+        let flags = format!(
+            "{:?}{:?}{:?}{:?}{:?}",
+            lowered.opset, options.keep_fp32, options.renames, options.outputs, options.metadata
+        );
+        let digest = blake3::hash(flags.as_bytes()).to_hex().to_string();
+        record.insert("mlc.flags.digest".to_owned(), format!("blake3:{digest}"));
+    }
+    metadata
+}

@@ -1,0 +1,325 @@
+//! Opens models: tells what kind a path is by its content, and reads it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
+use mlc_ir::Program;
+use mlc_text::{ParseOptions, Spans};
+
+use crate::Driver;
+
+/// The kinds of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// What `torch.export.save` wrote.
+    Pt2,
+    /// What `torch.jit.save` wrote.
+    TorchScript,
+    /// A folder with `saved_model.pb`.
+    SavedModel,
+    /// A frozen TensorFlow graph.
+    GraphDef,
+    /// An HDF5 file of Keras.
+    H5,
+    /// A Keras 3 archive.
+    Keras,
+    /// A Core ML package.
+    Package,
+    /// Text IR.
+    Text,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Pt2,
+        Self::TorchScript,
+        Self::SavedModel,
+        Self::GraphDef,
+        Self::H5,
+        Self::Keras,
+        Self::Package,
+        Self::Text,
+    ];
+
+    /// The word that `--from` takes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pt2 => "pt2",
+            Self::TorchScript => "torchscript",
+            Self::SavedModel => "savedmodel",
+            Self::GraphDef => "graphdef",
+            Self::H5 => "h5",
+            Self::Keras => "keras",
+            Self::Package => "package",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Diagnostics;
+
+    fn from_str(word: &str) -> Result<Self, Diagnostics> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| {
+            let near = nearest(word, Self::ALL.map(Self::as_str));
+            let known = if near.is_empty() { Self::ALL.map(Self::as_str).to_vec() } else { near };
+            Diagnostic::new(codes::BAD_ARGUMENT, format!("no kind of model is called `{word}`"))
+                .help(format!("use {}", known.join(", ")))
+                .into()
+        })
+    }
+}
+
+/// A model that was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its program.
+    pub program: Program,
+    /// What it was read from.
+    pub kind: Kind,
+    /// One line about the source, such as `torch.export 2.7.1`.
+    pub description: String,
+    /// Ops of the source, constants not counted.
+    pub ops: usize,
+    /// Elements of all constants.
+    pub parameters: u64,
+    /// Where ops stand, for text.
+    pub spans: Option<Spans>,
+    /// Warnings.
+    pub warnings: Diagnostics,
+    /// BLAKE3 digest of the source file, or of the package's model file, in hexadecimal.
+    pub digest: String,
+    /// The lowest version of Core ML that the source asks for, where it says.
+    pub opset: Option<mlc_target::Opset>,
+}
+
+/// A problem with the file at `path`.
+pub(crate) fn file_problem(
+    code: mlc_diag::Code,
+    path: &Path,
+    message: impl Into<String>,
+) -> Diagnostic {
+    let file = path.to_string_lossy();
+    Diagnostic::new(code, message).at(Place::Entry { file: file.as_ref().into(), entry: "".into() })
+}
+
+/// Tells what kind of model is at `path`, by content. `-` is text.
+///
+/// # Errors
+/// Nothing is there, it cannot be read, or it is of no known kind.
+pub fn sniff(path: &Path) -> Result<Kind, Diagnostics> {
+    if path == Path::new("-") {
+        return Ok(Kind::Text);
+    }
+    let missing = |error: std::io::Error| {
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        };
+        file_problem(codes::FILE_NOT_FOUND, path, message)
+    };
+    let metadata = std::fs::metadata(path).map_err(missing)?;
+    if metadata.is_dir() {
+        return sniff_folder(path);
+    }
+    let mut head = [0u8; 512];
+    let mut file = File::open(path).map_err(missing)?;
+    let mut len = 0;
+    while len < head.len() {
+        match file.read(&mut head[len..]).map_err(missing)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    let head = &head[..len];
+    if head.starts_with(b"PK") {
+        return Ok(sniff_zip(path));
+    }
+    if head.starts_with(b"\x89HDF\r\n\x1a\n") {
+        return Ok(Kind::H5);
+    }
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match extension {
+        "mlc" => return Ok(Kind::Text),
+        "pb" => return Ok(Kind::GraphDef),
+        "pt2" => return Ok(Kind::Pt2),
+        _ => {}
+    }
+    if !head.is_empty() && looks_like_text(head) {
+        return Ok(Kind::Text);
+    }
+    Err(file_problem(codes::UNKNOWN_FORMAT, path, "no kind of model that is known here")
+        .help("give a `.pt2` of torch.export.save, an `.mlpackage`, or text IR; `--from KIND` forces a kind")
+        .into())
+}
+
+fn looks_like_text(head: &[u8]) -> bool {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    let word = text.trim_start();
+    ["//", "func", "mlc-ir", "weights", "symbols", "metadata"].iter().any(|w| word.starts_with(w))
+}
+
+fn sniff_folder(path: &Path) -> Result<Kind, Diagnostics> {
+    if path.join("Manifest.json").is_file() {
+        return Ok(Kind::Package);
+    }
+    if path.join("saved_model.pb").is_file() {
+        return Ok(Kind::SavedModel);
+    }
+    if path.extension().is_some_and(|e| e == "mlpackage") {
+        return Err(
+            file_problem(codes::CORRUPT_PACKAGE, path, "the package has no Manifest.json").into()
+        );
+    }
+    Err(file_problem(
+        codes::UNKNOWN_FORMAT,
+        path,
+        "the folder is neither a package nor a SavedModel",
+    )
+    .help("a package has a Manifest.json, a SavedModel a saved_model.pb")
+    .into())
+}
+
+/// Zip archives are told apart by the reader of torch archives, which names what it met.
+fn sniff_zip(path: &Path) -> Kind {
+    match mlc_torch::archive::Archive::open(path).map(|archive| archive.format()) {
+        Ok(mlc_torch::archive::Format::TorchScript) => Kind::TorchScript,
+        _ if path.extension().is_some_and(|e| e == "keras") => Kind::Keras,
+        _ => Kind::Pt2,
+    }
+}
+
+impl Driver {
+    /// Reads the model at `path`; `from` forces its kind.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self, path: &Path, from: Option<Kind>) -> Result<Loaded, Diagnostics> {
+        let kind = match from {
+            Some(kind) => {
+                if path != Path::new("-") && !path.exists() {
+                    return Err(
+                        file_problem(codes::FILE_NOT_FOUND, path, "there is no such file").into()
+                    );
+                }
+                kind
+            }
+            None => sniff(path)?,
+        };
+        let mut loaded = match kind {
+            Kind::Pt2 => self.load_pt2(path)?,
+            Kind::Package => load_package(path)?,
+            Kind::Text => load_text(path)?,
+            Kind::TorchScript => {
+                return Err(unsupported(path, "TorchScript archives are not read yet")
+                    .help("export with `torch.export.save(torch.export.export(model, args), \"model.pt2\")`")
+                    .into());
+            }
+            Kind::SavedModel | Kind::GraphDef => {
+                return Err(unsupported(path, "TensorFlow graphs are not read yet")
+                    .help("convert the model to PyTorch and export it with torch.export")
+                    .into());
+            }
+            Kind::H5 | Kind::Keras => {
+                return Err(unsupported(path, "Keras archives are not read")
+                    .help("export the model to a format that is read: `--from` lists the kinds")
+                    .into());
+            }
+        };
+        loaded.kind = kind;
+        loaded.ops = loaded.program.functions.iter().map(|(_, f)| f.op_count()).sum();
+        loaded.parameters = loaded.program.consts.iter().map(|(_, t)| t.count() as u64).sum();
+        Ok(loaded)
+    }
+
+    fn load_pt2(&self, path: &Path) -> Result<Loaded, Diagnostics> {
+        let source = mlc_torch::read(path)?;
+        let program = mlc_torch::lower::lower(&source, self.lowerings())?;
+        let version = source.torch_version.split('+').next().unwrap_or_default().to_owned();
+        Ok(Loaded {
+            digest: digest_of(path)?,
+            ..loaded(program, format!("torch.export {version}"))
+        })
+    }
+}
+
+fn loaded(program: Program, description: String) -> Loaded {
+    Loaded {
+        program,
+        kind: Kind::Text,
+        description,
+        ops: 0,
+        parameters: 0,
+        spans: None,
+        warnings: Diagnostics::new(),
+        digest: String::new(),
+        opset: None,
+    }
+}
+
+fn unsupported(path: &Path, message: &str) -> Diagnostic {
+    file_problem(codes::UNKNOWN_FORMAT, path, message)
+}
+
+fn load_package(path: &Path) -> Result<Loaded, Diagnostics> {
+    let read = mlc_coreml::read::read(path)?;
+    let opset = read.opset;
+    let description = format!("Core ML package of {}", opset.label());
+    let model = path.join("Data/com.apple.CoreML/model.mlmodel");
+    let digest = if model.is_file() { digest_of(&model)? } else { String::new() };
+    Ok(Loaded {
+        warnings: read.warnings,
+        digest,
+        opset: Some(opset),
+        ..loaded(read.program, description)
+    })
+}
+
+fn load_text(path: &Path) -> Result<Loaded, Diagnostics> {
+    let (name, text, base_dir) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| {
+            file_problem(codes::FILE_NOT_FOUND, path, format!("stdin cannot be read: {e}"))
+        })?;
+        ("<stdin>".to_owned(), bytes, PathBuf::new())
+    } else {
+        let bytes = std::fs::read(path).map_err(|e| {
+            file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}"))
+        })?;
+        let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        (path.to_string_lossy().into_owned(), bytes, base)
+    };
+    let digest = blake3::hash(&text).to_hex().to_string();
+    let text = String::from_utf8(text).map_err(|e| {
+        let line =
+            String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]).lines().count();
+        Diagnostic::new(codes::SYNTAX, "the text is not UTF-8").at(Place::Text {
+            file: Arc::from(name.as_str()),
+            line: u32::try_from(line.max(1)).unwrap_or(u32::MAX),
+            column: 1,
+            len: 1,
+        })
+    })?;
+    let parsed = mlc_text::parse(&name, &text, &ParseOptions { base_dir, locate: true })?;
+    Ok(Loaded { spans: Some(parsed.spans), digest, ..loaded(parsed.program, "text IR".to_owned()) })
+}
+
+/// BLAKE3 digest of a file, through a map.
+fn digest_of(path: &Path) -> Result<String, Diagnostics> {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_reader(File::open(path).map_err(|e| {
+            file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}"))
+        })?)
+        .map_err(|e| file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}")))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}

@@ -1,0 +1,82 @@
+//! Changes to what the caller of a model sees: names, and which outputs there are.
+
+use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
+use mlc_ir::{FuncId, Output, Program};
+
+/// Renames inputs and outputs, then keeps the outputs named in `keep`, in that order, if there are
+/// any.
+///
+/// # Errors
+/// A name that does not exist, or one that then stands twice.
+pub(crate) fn adjust(
+    program: &mut Program,
+    func: FuncId,
+    renames: &[(String, String)],
+    keep: &[String],
+) -> Result<(), Diagnostics> {
+    let mut found = Diagnostics::new();
+    let function = &mut program.functions[func];
+    for (old, new) in renames {
+        let param = function.params.iter_mut().find(|p| p.name == *old).map(|p| &mut p.name);
+        let output = function.outputs.iter_mut().find(|o| o.name == *old).map(|o| &mut o.name);
+        match param.or(output) {
+            Some(name) => name.clone_from(new),
+            None => {
+                let names: Vec<&str> = function
+                    .params
+                    .iter()
+                    .map(|p| p.name.as_str())
+                    .chain(function.outputs.iter().map(|o| o.name.as_str()))
+                    .collect();
+                found.push(unknown("--rename", old, &names));
+            }
+        }
+    }
+    let all: Vec<&str> = function
+        .params
+        .iter()
+        .map(|p| p.name.as_str())
+        .chain(function.outputs.iter().map(|o| o.name.as_str()))
+        .collect();
+    for (i, name) in all.iter().enumerate() {
+        if all[..i].contains(name) {
+            let message = format!("two features would be called `{name}`");
+            found.push(
+                Diagnostic::new(codes::BAD_ARGUMENT, message)
+                    .at(Place::Argument("--rename".into())),
+            );
+        }
+    }
+    if !keep.is_empty() {
+        let body = function.body;
+        let results = function.regions[body].results.clone();
+        let mut outputs = Vec::new();
+        let mut values = Vec::new();
+        for name in keep {
+            match function.outputs.iter().position(|o| o.name == *name) {
+                Some(at) => {
+                    outputs.push(Output { name: name.clone() });
+                    values.push(results[at]);
+                }
+                None => {
+                    let names: Vec<&str> =
+                        function.outputs.iter().map(|o| o.name.as_str()).collect();
+                    found.push(unknown("--output", name, &names));
+                }
+            }
+        }
+        if !found.has_errors() {
+            function.outputs = outputs;
+            function.regions[body].results = values;
+        }
+    }
+    if found.has_errors() { Err(found) } else { Ok(()) }
+}
+
+fn unknown(flag: &str, name: &str, known: &[&str]) -> Diagnostic {
+    let near = nearest(name, known.iter().copied());
+    let shown = if near.is_empty() { known.to_vec() } else { near };
+    Diagnostic::new(codes::BAD_ARGUMENT, format!("the model has no feature `{name}`"))
+        .at(Place::Argument(flag.into()))
+        .help(format!("there is {}", shown.join(", ")))
+}

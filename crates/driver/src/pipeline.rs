@@ -1,0 +1,51 @@
+//! The pipelines that commands run.
+
+use mlc_diag::Diagnostics;
+use mlc_pass::{Pipeline, Preset, preset};
+use mlc_target::Opset;
+
+/// The float type that the program computes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Narrowing {
+    /// `fp16` or `fp32`.
+    pub to: &'static str,
+    /// Ops that stay in single precision: op kinds, name globs, module paths.
+    pub keep: Vec<String>,
+}
+
+/// The passes that do not depend on the target: those of the preset or the user's own, and the
+/// precision.
+///
+/// # Errors
+/// The user's pipeline cannot be parsed.
+pub fn compose(
+    level: Preset,
+    own: Option<&str>,
+    narrowing: &Narrowing,
+) -> Result<Pipeline, Diagnostics> {
+    let front = match own {
+        Some(text) => Pipeline::parse_named(text, "--passes")?,
+        None => preset(level)?,
+    };
+    let keep = narrowing.keep.iter().map(|k| format!("{k:?}")).collect::<Vec<_>>().join(",");
+    let precision = format!("precision{{to={},keep=[{keep}]}}", narrowing.to);
+    let tail = match level {
+        Preset::O0 => precision,
+        _ => format!("{precision},cleanup"),
+    };
+    Ok(front.then(Pipeline::parse(&tail)?))
+}
+
+/// The passes that make a program legal for `opset`.
+///
+/// # Errors
+/// None for the passes of the project.
+pub(crate) fn legalization(opset: Opset, level: Preset) -> Result<Pipeline, Diagnostics> {
+    let text = match level {
+        Preset::O0 => format!("legalize{{target={opset}}}"),
+        _ => {
+            format!("legalize{{target={opset}}},fix(identity-removal,fold,cse),dedup-consts,naming")
+        }
+    };
+    Pipeline::parse(&text)
+}

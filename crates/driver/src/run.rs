@@ -1,0 +1,127 @@
+//! `mlc run`: evaluates a function with given inputs.
+
+use std::path::Path;
+
+use mlc_diag::{Diagnostic, Diagnostics, codes};
+use mlc_eval::{Array, Evaluator};
+use serde::Serialize;
+
+use crate::feed::{self, Feed};
+use crate::verify::main_of;
+use crate::{Driver, Kind};
+
+/// What to run and with what.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Forces the kind of the model.
+    pub from: Option<Kind>,
+    /// The function; `main`, or else the first.
+    pub function: Option<String>,
+    /// Inputs by name; others are random from seed 0.
+    pub feeds: Vec<(String, Feed)>,
+    /// Successive calls; states keep their values from one to the next.
+    pub steps: usize,
+}
+
+/// One output.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputReport {
+    /// Its name.
+    pub name: String,
+    /// Element type.
+    pub dtype: String,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Least finite element.
+    pub min: f64,
+    /// Greatest finite element.
+    pub max: f64,
+    /// Mean of the finite elements.
+    pub mean: f64,
+    /// Elements that are NaN or infinite.
+    pub non_finite: usize,
+    /// The first elements, at most 8.
+    pub first: Vec<f64>,
+    /// All elements.
+    #[serde(skip)]
+    pub array: Array,
+}
+
+impl OutputReport {
+    /// The bytes of a `.npy` file with all elements.
+    ///
+    /// # Errors
+    /// The elements cannot be read.
+    pub fn to_npy(&self) -> Result<Vec<u8>, String> {
+        crate::npy::write(&self.array)
+    }
+}
+
+/// The outputs of the last call.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// The function that ran.
+    pub function: String,
+    /// How often.
+    pub steps: usize,
+    /// In order.
+    pub outputs: Vec<OutputReport>,
+}
+
+impl Driver {
+    /// Evaluates a function of the model at `path`.
+    ///
+    /// # Errors
+    /// The model cannot be read, inputs do not fit, or an op cannot be evaluated.
+    pub fn run(&self, path: &Path, options: &RunOptions) -> Result<RunReport, Diagnostics> {
+        let loaded = self.load(path, options.from)?;
+        let program = &loaded.program;
+        let name = options.function.clone().unwrap_or_else(|| main_of(program));
+        let func = program.function(&name).ok_or_else(|| {
+            let names: Vec<&str> = program.functions.iter().map(|(_, f)| f.name.as_str()).collect();
+            Diagnostics::from(
+                Diagnostic::new(codes::BAD_ARGUMENT, format!("there is no function `{name}`"))
+                    .help(format!("functions are {}", names.join(", "))),
+            )
+        })?;
+        let function = &program.functions[func];
+        let inputs = feed::inputs(program, function, &options.feeds, &Feed::Random(0))?;
+        let failed = |e: mlc_eval::EvalError| {
+            Diagnostics::from(Diagnostic::new(codes::EVALUATION, e.to_string()))
+        };
+        let mut evaluator = Evaluator::new(program, func);
+        let mut states = evaluator.initial_states().map_err(failed)?;
+        let steps = options.steps.max(1);
+        let mut outputs = Vec::new();
+        for _ in 0..steps {
+            outputs = evaluator.run(&inputs, &mut states).map_err(failed)?;
+        }
+        let outputs = function
+            .outputs
+            .iter()
+            .zip(outputs)
+            .map(|(output, value)| {
+                let array = value.array().map_err(failed)?.clone();
+                describe(&output.name, array).map_err(failed)
+            })
+            .collect::<Result<Vec<_>, Diagnostics>>()?;
+        Ok(RunReport { function: name, steps, outputs })
+    }
+}
+
+fn describe(name: &str, array: Array) -> Result<OutputReport, mlc_eval::EvalError> {
+    let values = array.to_f64s()?;
+    let finite = || values.iter().copied().filter(|x| x.is_finite());
+    let count = finite().count();
+    Ok(OutputReport {
+        name: name.to_owned(),
+        dtype: array.dtype().to_string(),
+        shape: array.shape().to_vec(),
+        min: finite().fold(f64::INFINITY, f64::min),
+        max: finite().fold(f64::NEG_INFINITY, f64::max),
+        mean: finite().sum::<f64>() / count.max(1) as f64,
+        non_finite: values.len() - count,
+        first: values.iter().copied().take(8).collect(),
+        array,
+    })
+}

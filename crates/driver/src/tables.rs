@@ -1,0 +1,187 @@
+//! The tables behind the tool.
+
+use mlc_diag::{Code, Diagnostic, Diagnostics, codes, nearest};
+use mlc_ir::{Arity, AttrKind};
+use serde::Serialize;
+
+use crate::Driver;
+
+/// A row of `mlc codes`.
+#[derive(Debug, Clone, Serialize)]
+pub struct CodeRow {
+    /// The code.
+    pub code: &'static str,
+    /// Its severity unless a flag changes it.
+    pub severity: &'static str,
+    /// The exit code of an error of this kind.
+    pub exit: u8,
+    /// The group it belongs to.
+    pub group: &'static str,
+    /// The version of `mlc` that has it first.
+    pub since: &'static str,
+}
+
+/// All codes.
+#[must_use]
+pub fn codes_table() -> Vec<CodeRow> {
+    Code::all()
+        .map(|code| {
+            let info = code.info();
+            CodeRow {
+                code: info.name,
+                severity: info.severity.as_str(),
+                exit: info.exit.code(),
+                group: info.group.as_str(),
+                since: info.since,
+            }
+        })
+        .collect()
+}
+
+/// A row of `mlc targets`.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetRow {
+    /// Name that `--target` takes.
+    pub name: String,
+    /// Specification version of packages for it.
+    pub specification: i32,
+    /// Name of its op set.
+    pub opset: &'static str,
+    /// All names that mean the same.
+    pub names: Vec<String>,
+    /// Ops that appear with it.
+    pub new_ops: Vec<&'static str>,
+}
+
+/// All targets, oldest first.
+#[must_use]
+pub fn targets_table() -> Vec<TargetRow> {
+    mlc_target::Opset::ALL
+        .iter()
+        .map(|&opset| TargetRow {
+            name: opset.to_string(),
+            specification: opset.spec_version(),
+            opset: opset.opset_string(),
+            names: mlc_target::Target::all()
+                .filter(|target| target.opset() == opset)
+                .map(|target| target.to_string())
+                .collect(),
+            new_ops: mlc_target::ops()
+                .filter(|op| mlc_target::first_opset(op) == Some(opset))
+                .collect(),
+        })
+        .collect()
+}
+
+/// A row of `mlc ops`.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpRow {
+    /// The op.
+    pub name: String,
+    /// Its family.
+    pub family: String,
+    /// Operands, as they are written.
+    pub operands: Vec<String>,
+    /// Attributes, as they are written.
+    pub attributes: Vec<String>,
+    /// The first Core ML version that has it; none for ops of the source.
+    pub since: Option<String>,
+    /// The meaning.
+    pub doc: String,
+}
+
+/// All ops of the IR.
+#[must_use]
+pub fn ops_table() -> Vec<OpRow> {
+    mlc_ir::ops::specs()
+        .map(|spec| OpRow {
+            name: spec.name.to_owned(),
+            family: spec.family.rsplit("::").next().unwrap_or_default().to_owned(),
+            operands: spec
+                .operands
+                .iter()
+                .map(|slot| match slot.arity {
+                    Arity::One => slot.name.to_owned(),
+                    Arity::Opt => format!("{}?", slot.name),
+                    Arity::Many => format!("[{}]", slot.name),
+                })
+                .collect(),
+            attributes: spec
+                .attrs
+                .iter()
+                .map(|attr| {
+                    let required = if attr.required { "" } else { "?" };
+                    match attr.kind {
+                        AttrKind::Word(words) => {
+                            format!("{}{required}: {}", attr.name, words.join("|"))
+                        }
+                        kind => format!("{}{required}: {}", attr.name, kind_name(kind)),
+                    }
+                })
+                .collect(),
+            since: mlc_target::first_opset(spec.name).map(|opset| opset.to_string()),
+            doc: spec.doc.trim().to_owned(),
+        })
+        .collect()
+}
+
+fn kind_name(kind: AttrKind) -> &'static str {
+    match kind {
+        AttrKind::Int | AttrKind::OptInt => "int",
+        AttrKind::Float | AttrKind::OptFloat => "float",
+        AttrKind::Bool | AttrKind::OptBool => "bool",
+        AttrKind::Str => "string",
+        AttrKind::Ints | AttrKind::OptInts => "[int]",
+        AttrKind::Bools => "[bool]",
+        AttrKind::Strs => "[string]",
+        AttrKind::DType => "dtype",
+        AttrKind::Word(_) => "word",
+        AttrKind::Const => "constant",
+    }
+}
+
+/// The page of a code, pass or op.
+///
+/// # Errors
+/// Nothing has that name; the help names what is near.
+pub fn explain(driver: &Driver, name: &str) -> Result<String, Diagnostics> {
+    if let Some(code) = Code::from_name(name) {
+        return Ok(code.info().page.to_owned());
+    }
+    let passes = driver.passes().list();
+    if let Some(pass) = passes.iter().find(|pass| pass.name == name) {
+        let mut page = format!("# {}\n\n{}\n\n{}\n", pass.name, pass.summary, pass.doc);
+        for option in &pass.options {
+            page += &format!("\n- `{}` (default `{}`)", option.name, option.default);
+        }
+        return Ok(page.trim_end().to_owned() + "\n");
+    }
+    let ops = ops_table();
+    if let Some(op) = ops.iter().find(|op| op.name == name) {
+        return Ok(op_page(op));
+    }
+    let mut known: Vec<&str> = Code::all().map(|code| code.name()).collect();
+    known.extend(passes.iter().map(|p| p.name.as_str()));
+    known.extend(ops.iter().map(|op| op.name.as_str()));
+    let near = nearest(name, known);
+    let mut problem =
+        Diagnostic::new(codes::BAD_ARGUMENT, format!("no code, pass or op is called `{name}`"));
+    problem = if near.is_empty() {
+        problem.help("`mlc codes`, `mlc passes` and `mlc ops` list what there is")
+    } else {
+        problem.help(format!("did you mean `{}`?", near.join("`, `")))
+    };
+    Err(problem.into())
+}
+
+fn op_page(op: &OpRow) -> String {
+    let mut page = format!("# {}\n\n{}\n\n", op.name, op.doc);
+    page += &format!("- operands: {}\n", op.operands.join(", "));
+    if !op.attributes.is_empty() {
+        page += &format!("- attributes: {}\n", op.attributes.join(", "));
+    }
+    if let Some(since) = &op.since {
+        page += &format!("- Core ML: from {since}\n");
+    }
+    page
+}

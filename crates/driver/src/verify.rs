@@ -1,0 +1,267 @@
+//! Compares what two programs compute.
+
+use std::path::Path;
+
+use mlc_diag::{Diagnostic, Diagnostics, codes};
+use mlc_eval::{Array, EvalError, Evaluator};
+use mlc_ir::{Function, Program};
+use mlc_pass::{NumbersCheck, Numerics};
+use serde::Serialize;
+
+use crate::compare::{Distance, Tolerance, distance};
+use crate::feed::{self, Feed};
+use crate::{Driver, Kind};
+
+/// Agreement at single precision.
+pub(crate) const SINGLE: Tolerance = Tolerance::Relative(1e-4);
+/// Agreement at half precision.
+pub(crate) const HALF: Tolerance = Tolerance::SnrDb(35.0);
+
+/// How programs are compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifyOptions {
+    /// How many inputs.
+    pub samples: usize,
+    /// When results agree.
+    pub tolerance: Tolerance,
+    /// Where random inputs begin.
+    pub seed: u64,
+    /// Successive calls for functions with states.
+    pub steps: usize,
+}
+
+/// One input and how far the results are apart.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SampleReport {
+    /// By output, in order.
+    pub outputs: Vec<(String, Distance)>,
+}
+
+/// How two programs compare.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifyReport {
+    /// One entry an input.
+    pub samples: Vec<SampleReport>,
+    /// The worst figures of all outputs and samples.
+    pub worst: Distance,
+    /// What was asked of them.
+    pub tolerance: Tolerance,
+    /// Whether all outputs agree.
+    pub agrees: bool,
+}
+
+fn evaluation(what: &str, error: &EvalError) -> Diagnostics {
+    let mut diagnostic = Diagnostic::new(codes::EVALUATION, format!("{what}: {error}"));
+    if let EvalError::InOp { at, .. } = error {
+        diagnostic = diagnostic.note(format!("at {at}"));
+    }
+    diagnostic.into()
+}
+
+/// Runs the function called `name` of both programs on the same inputs and compares the outputs by
+/// position.
+///
+/// # Errors
+/// `verify-mismatch` with every output that disagrees, or why the programs cannot be run.
+pub fn verify_programs(
+    reference: &Program,
+    got: &Program,
+    name: &str,
+    options: &VerifyOptions,
+) -> Result<VerifyReport, Diagnostics> {
+    let (Some(f), Some(g)) = (reference.function(name), got.function(name)) else {
+        let message = format!("both programs need a function `{name}`");
+        return Err(Diagnostic::new(codes::BAD_ARGUMENT, message).into());
+    };
+    let function = &reference.functions[f];
+    let mut report = VerifyReport {
+        samples: Vec::new(),
+        worst: Distance::zero(),
+        tolerance: options.tolerance,
+        agrees: true,
+    };
+    let mut found = Diagnostics::new();
+    for sample in 0..options.samples.max(1) as u64 {
+        let seed = options.seed.wrapping_add(sample.wrapping_mul(1_000_003));
+        let mut before = Evaluator::new(reference, f);
+        let mut after = Evaluator::new(got, g);
+        let mut states = before.initial_states().map_err(|e| evaluation("reference", &e))?;
+        let mut new_states = after.initial_states().map_err(|e| evaluation("result", &e))?;
+        for step in 0..options.steps.max(1) as u64 {
+            let feed = Feed::Random(seed.wrapping_add(step.wrapping_mul(7919)));
+            let mut inputs = feed::inputs(reference, function, &[], &feed)?;
+            let expected = match before.run(&inputs, &mut states) {
+                Err(error) if is_undefined(&error) => {
+                    // Random integers may be no indices; zeros always are.
+                    zero_ints(&mut inputs).map_err(|e| evaluation("inputs", &e))?;
+                    before.run(&inputs, &mut states).map_err(|e| evaluation("reference", &e))?
+                }
+                result => result.map_err(|e| evaluation("reference", &e))?,
+            };
+            let inputs = adapt(&inputs, &got.functions[g])?;
+            let outputs =
+                after.run(&inputs, &mut new_states).map_err(|e| evaluation("result", &e))?;
+            let arrays = |values: Vec<mlc_eval::EvalValue>, what: &str| {
+                values
+                    .iter()
+                    .map(|v| v.array().cloned())
+                    .collect::<Result<Vec<Array>, _>>()
+                    .map_err(|e| evaluation(what, &e))
+            };
+            let (expected, outputs) = (arrays(expected, "reference")?, arrays(outputs, "result")?);
+            report.samples.push(compare(function, &expected, &outputs, options, &mut found));
+        }
+    }
+    for sample in &report.samples {
+        for (_, distance) in &sample.outputs {
+            report.worst = report.worst.worse(distance);
+        }
+    }
+    report.agrees = !found.has_errors();
+    if report.agrees { Ok(report) } else { Err(found) }
+}
+
+fn is_undefined(error: &EvalError) -> bool {
+    match error {
+        EvalError::Undefined(_) => true,
+        EvalError::InOp { error, .. } => is_undefined(error),
+        _ => false,
+    }
+}
+
+fn zero_ints(inputs: &mut [Array]) -> Result<(), EvalError> {
+    for input in inputs {
+        if input.dtype().is_int() {
+            *input = Array::from_i64s(input.dtype(), input.shape(), vec![0; input.count()])?;
+        }
+    }
+    Ok(())
+}
+
+/// Inputs for the lowered function: the same values under the shapes it declares (a scalar has
+/// become a vector of one).
+fn adapt(
+    inputs: &[Array],
+    program: &Program,
+    function: &Function,
+) -> Result<Vec<Array>, Diagnostics> {
+    let args = &function.regions[function.body].args;
+    let types: Vec<_> = function
+        .params
+        .iter()
+        .zip(args)
+        .filter(|(param, _)| param.kind == mlc_ir::ParamKind::Input)
+        .map(|(_, &arg)| function.ty(arg).as_tensor())
+        .collect();
+    inputs
+        .iter()
+        .zip(types)
+        .map(|(input, ty)| match ty {
+            Some(ty) if ty.rank() == 1 && input.rank() == 0 => {
+                input.reshape(&[1]).map_err(|e| evaluation("inputs", &e))
+            }
+            _ => Ok(input.clone()),
+        })
+        .collect()
+}
+
+fn compare(
+    function: &Function,
+    expected: &[Array],
+    outputs: &[Array],
+    options: &VerifyOptions,
+    found: &mut Diagnostics,
+) -> SampleReport {
+    let mut sample = SampleReport { outputs: Vec::new() };
+    let mismatch = |message: String| Diagnostic::new(codes::VERIFY_MISMATCH, message);
+    if expected.len() != outputs.len() {
+        let message = format!("{} outputs, {} in the reference", outputs.len(), expected.len());
+        found.push(mismatch(message));
+        return sample;
+    }
+    for ((output, reference), got) in function.outputs.iter().zip(expected).zip(outputs) {
+        match distance(reference, got) {
+            None => found.push(mismatch(format!(
+                "output `{}` is {:?}, {:?} in the reference",
+                output.name,
+                got.shape(),
+                reference.shape()
+            ))),
+            Some(distance) => {
+                if !options.tolerance.accepts(&distance) {
+                    found.push(disagreement(&output.name, &distance, options.tolerance));
+                }
+                sample.outputs.push((output.name.clone(), distance));
+            }
+        }
+    }
+    sample
+}
+
+fn disagreement(name: &str, distance: &Distance, tolerance: Tolerance) -> Diagnostic {
+    let message = if distance.non_finite > 0 {
+        format!("output `{name}` is not finite in {} places", distance.non_finite)
+    } else if distance.exact {
+        format!("output `{name}` differs in {} of {} places", distance.differing, distance.count)
+    } else {
+        format!(
+            "output `{name}` is off: SNR {:.1} dB, relative {:.1e}, max |Δ| {:.1e}",
+            distance.snr_db, distance.relative, distance.max_abs
+        )
+    };
+    Diagnostic::new(codes::VERIFY_MISMATCH, message).note(format!("asked for {tolerance}")).help(
+        "keep more in single precision (`--keep-fp32`, `--precision fp32`), or widen `--tolerance`",
+    )
+}
+
+/// Compares programs before and after a pass, for the pass manager.
+pub(crate) struct EvaluatorCheck;
+
+impl NumbersCheck for EvaluatorCheck {
+    fn compare(
+        &mut self,
+        before: &Program,
+        after: &Program,
+        numerics: Numerics,
+        seed: u64,
+    ) -> Result<(), Diagnostics> {
+        let tolerance = match numerics {
+            Numerics::Same => Tolerance::Relative(1e-3),
+            Numerics::Narrower => HALF,
+        };
+        let options = VerifyOptions { samples: 1, tolerance, seed, steps: 1 };
+        let mut found = Diagnostics::new();
+        for (_, function) in before.functions.iter() {
+            if let Err(errors) = verify_programs(before, after, &function.name, &options) {
+                found.extend(errors);
+            }
+        }
+        if found.has_errors() { Err(found) } else { Ok(()) }
+    }
+}
+
+impl Driver {
+    /// Compares the model at `path` with its source at `source`, function by function.
+    ///
+    /// # Errors
+    /// What differs, or why the models cannot be read or run.
+    pub fn verify(
+        &self,
+        path: &Path,
+        source: &Path,
+        from: Option<Kind>,
+        options: &VerifyOptions,
+    ) -> Result<VerifyReport, Diagnostics> {
+        let got = self.load(path, from)?;
+        let reference = self.load(source, None)?;
+        verify_programs(&reference.program, &got.program, &main_of(&reference.program), options)
+    }
+}
+
+/// The function to run: `main`, or the first.
+pub(crate) fn main_of(program: &Program) -> String {
+    if program.function("main").is_some() {
+        return "main".to_owned();
+    }
+    program.functions.iter().next().map_or_else(String::new, |(_, f)| f.name.clone())
+}
