@@ -6,12 +6,17 @@
 //! - [`unknown`]: fields of a model file that `proto/` does not declare.
 //! - [`values`]: every constant of a model.
 //! - [`dump`]: a model and its weight files as text.
+//! - [`emit`]: a legal program as a package.
+//! - [`read`]: a package as a program.
 //!
 //! Reading never panics, whatever the bytes: sizes are checked, nesting is limited and allocations
 //! are bounded by the size of the file.
 
 pub mod blob;
+pub mod dtype;
 pub mod dump;
+pub mod emit;
+pub mod interface;
 pub mod package;
 #[expect(
     missing_docs,
@@ -19,6 +24,7 @@ pub mod package;
     reason = "generated from proto/; `spec` is its public face"
 )]
 mod proto;
+pub mod read;
 mod schema;
 pub mod spec;
 pub mod unknown;

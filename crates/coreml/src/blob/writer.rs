@@ -159,6 +159,12 @@ impl<W: Write + Seek> BlobWriter<W> {
         self.known.get(&(spec, digest)).copied()
     }
 
+    /// Whether a blob of this type and size is stored; without one, no content can be equal.
+    pub fn holds(&self, spec: BlobSpec) -> bool {
+        let first = (spec, BlobDigest([0; 32]));
+        self.known.range(first..).next().is_some_and(|((known, _), _)| *known == spec)
+    }
+
     /// Stores a blob, even if there is an equal one. Returns the position of its record, by which a
     /// model names it.
     ///

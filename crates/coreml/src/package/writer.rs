@@ -12,7 +12,7 @@ use super::entry::{AUTHOR, DATA, MANIFEST, MODEL, MODEL_PATH, WEIGHTS};
 use super::error::PackageWriteError;
 use super::item_id::item_id;
 use super::manifest::{Item, Manifest};
-use crate::blob::{BlobDigest, BlobWriter};
+use crate::blob::{BlobDigest, BlobWriter, FinishedBlobs};
 use crate::spec::Model;
 
 /// Name of the replaced package inside the scratch directory; no package is called so.
@@ -127,23 +127,24 @@ impl PackageWriter {
         Ok(WeightFile { name: name.to_owned(), path, blobs })
     }
 
-    /// Completes a weight file. One without blobs is left out of the package.
+    /// Completes a weight file and says what is in it. One without blobs is left out of the package.
     ///
     /// # Errors
     /// A blob is incomplete or the file cannot be written.
-    pub fn add_weights(&mut self, file: WeightFile) -> Result<()> {
+    pub fn add_weights(&mut self, file: WeightFile) -> Result<Option<FinishedBlobs<()>>> {
         let WeightFile { name, path, blobs } = file;
         let fail = |error| PackageWriteError::from_io(&path, error);
         if blobs.count() == 0 {
             drop(blobs);
-            return fs::remove_file(&path).map_err(fail);
+            return fs::remove_file(&path).map_err(fail).map(|()| None);
         }
         let finished =
             blobs.finish().map_err(|error| PackageWriteError::from_blob(&path, error))?;
-        let file = finished.inner.into_inner().map_err(|error| fail(error.into_error()))?;
+        let FinishedBlobs { inner, count, byte_len, digest } = finished;
+        let file = inner.into_inner().map_err(|error| fail(error.into_error()))?;
         file.sync_all().map_err(fail)?;
-        self.weights.insert(name, finished.digest);
-        Ok(())
+        self.weights.insert(name, digest);
+        Ok(Some(FinishedBlobs { inner: (), count, byte_len, digest }))
     }
 
     /// Adds the model and the manifest and moves the package to its goal.
