@@ -15,19 +15,27 @@ use serde::{Deserialize, Serialize};
 /// to no more than `budget` bytes.
 ///
 /// ```mlc before
+/// weights {
+///   @a : tensor<2xf32> = splat(0.5)
+///   @b : tensor<2xf32> = reshape(splat(0.5) : tensor<1x2xf32>)
+/// }
 /// func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
-///   %1 = const dense<tensor<2xf32>, [1.0, 2.0]>
+///   %1 = const @a : tensor<2xf32>
 ///   %2 = mul %x, %1
-///   %3 = const dense<tensor<2xf32>, [1.0, 2.0]>
+///   %3 = const @b : tensor<2xf32>
 ///   %y = add %2, %3
 ///   return %y
 /// }
 /// ```
 /// ```mlc after
+/// weights {
+///   @a : tensor<2xf32> = splat(0.5)
+/// }
 /// func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
-///   %1 = const dense<tensor<2xf32>, [1.0, 2.0]>
+///   %1 = const @a : tensor<2xf32>
 ///   %2 = mul %x, %1
-///   %y = add %2, %1
+///   %3 = const @a : tensor<2xf32>
+///   %y = add %2, %3
 ///   return %y
 /// }
 /// ```

@@ -21,19 +21,19 @@ use crate::lazy::lazy;
 /// ```mlc before
 /// func @f(%x: tensor<2x8xf32>) -> tensor<16xf32> {
 ///   %1 = shape %x
-///   %2 = const dense<tensor<1xi32>, [-1]>
-///   %3 = const 2.0
-///   %4 = exp %3
-///   %5 = reshape %x, %2
-///   %y = mul %5, %4
+///   %2 = reduce_prod %1 {axes = [0], keep_dims = true}
+///   %3 = reshape %x, %2
+///   %4 = const 4.0 : f32
+///   %5 = sqrt %4
+///   %y = mul %3, %5
 ///   return %y
 /// }
 /// ```
 /// ```mlc after
 /// func @f(%x: tensor<2x8xf32>) -> tensor<16xf32> {
-///   %1 = const dense<tensor<1xi32>, [-1]>
+///   %1 = const [16] : tensor<1xi32>
 ///   %2 = reshape %x, %1
-///   %3 = const 7.389056
+///   %3 = const 2.0 : f32
 ///   %y = mul %2, %3
 ///   return %y
 /// }

@@ -1,1 +1,66 @@
-//! placeholder
+//! What a target takes.
+//!
+//! **Invariant:** after the passes of `legalize` for a target, every op is one that the target's opset
+//! has, with arguments it takes, or the pipeline ended with an error that names the op.
+
+mod choose;
+mod high_rank;
+mod legality;
+mod names;
+mod narrow;
+mod requirement;
+mod sentinel;
+
+mod feature_types;
+mod legal_dtypes;
+mod naming;
+mod narrow_types;
+mod older_ops;
+mod opset;
+mod ranks;
+
+use mlc_pass::{Alias, PassEntry, PassList, Property};
+
+pub use feature_types::FeatureTypes;
+pub use legal_dtypes::LegalDtypes;
+pub use legality::{Refusal, accepts, data_type};
+pub use names::legal;
+pub use naming::Naming;
+pub use narrow_types::NarrowTypes;
+pub use older_ops::OlderOps;
+pub use opset::OpsetCheck;
+pub use ranks::Ranks;
+pub use requirement::{Reason, Requirement, required_opset};
+
+/// Every tensor is of f16, f32, i32 or bool, stored weights aside.
+pub const CORE_DTYPES: Property = Property("core-dtypes");
+
+/// No tensor has more than five axes.
+pub const LOW_RANKS: Property = Property("low-ranks");
+
+/// The passes of this crate.
+pub const PASSES: PassList = PassList {
+    passes: &[
+        PassEntry::of::<FeatureTypes>("Inputs and outputs are of types that the target takes.")
+            .source(include_str!("feature_types.rs")),
+        PassEntry::of::<LegalDtypes>("Operands are of types that the target's ops take.")
+            .source(include_str!("legal_dtypes.rs")),
+        PassEntry::of::<Naming>("Every value has a name that the package format accepts.")
+            .source(include_str!("naming.rs")),
+        PassEntry::of::<NarrowTypes>("Elements are f16, f32, i32 or bool.")
+            .source(include_str!("narrow_types.rs")),
+        PassEntry::of::<OlderOps>("Ops that the target does not have are spelled in ones it has.")
+            .source(include_str!("older_ops.rs")),
+        PassEntry::of::<OpsetCheck>(
+            "The target takes every op, or what it does not take is named.",
+        )
+        .source(include_str!("opset.rs")),
+        PassEntry::of::<Ranks>("Tensors have at most five axes, inputs at least one.")
+            .source(include_str!("ranks.rs")),
+    ],
+    aliases: &[Alias {
+        name: "legalize",
+        pipeline: "narrow-types,ranks,feature-types,older-ops,legal-dtypes,opset,naming",
+        summary: "The program is one that the target takes.",
+    }],
+};
