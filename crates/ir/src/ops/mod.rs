@@ -231,6 +231,7 @@ op_enum! { $
     }
     norm { BatchNorm, InstanceNorm, LayerNorm, L2Norm, LocalResponseNorm }
     attention { ScaledDotProductAttention }
+    recurrent { Rnn, Gru, Lstm }
     shape { Shape, Reshape, Transpose, ExpandDims, Squeeze, Flatten2d, ReshapeLike }
     join { Concat, Stack, Split, Tile }
     slice {
