@@ -4,6 +4,7 @@
 //! are made, so that its first is of the last step. Only `lstm` can be `bidirectional`: it joins both
 //! walks along the last axis, both in the order of the steps of `x`. Without `output_sequence` the
 //! first result holds the state after the walk alone, `[1, b, …]`.
+#![expect(clippy::too_many_arguments, reason = "a builder takes an argument an operand")]
 
 use crate::attr::{Activation, Direction, F64};
 use crate::dim::Dim;
@@ -164,9 +165,7 @@ fn infer_gru(op: &Gru, cx: &InferCx<'_>) -> OpResult<Inferred> {
 
 fn infer_lstm(op: &Lstm, cx: &InferCx<'_>) -> OpResult<Inferred> {
     check_rank(cx)?;
-    if let Some(clip) = op.clip
-        && !(clip.0 > 0.0)
-    {
+    if let Some(clip) = op.clip.filter(|clip| clip.0 <= 0.0 || clip.0.is_nan()) {
         return Err(OpError::attr(format!("`clip` is {clip}, more than 0 is needed")));
     }
     let walk = Walk { weight_ih: "weight_ih", weight_hh: "weight_hh", biases: &["bias"], gates: 4 };
