@@ -22,11 +22,7 @@ impl Pass for DoubleReluRemoval {
         Phase::Canonical
     }
 
-    fn run(
-        &self,
-        program: &mut mlc_ir::Program,
-        cx: &mut PassCx,
-    ) -> mlc_pass::Result<Changed> {
+    fn run(&self, program: &mut mlc_ir::Program, cx: &mut PassCx) -> mlc_pass::Result<Changed> {
         let mut changed = Changed::No;
         for func in cx.functions(program) {
             let name = Some(self.name());
@@ -46,10 +42,8 @@ impl Pass for DoubleReluRemoval {
     }
 }
 
-const PASSES: PassList = PassList {
-    passes: &[PassEntry::of::<DoubleReluRemoval>("No relu of a relu.")],
-    aliases: &[],
-};
+const PASSES: PassList =
+    PassList { passes: &[PassEntry::of::<DoubleReluRemoval>("No relu of a relu.")], aliases: &[] };
 
 fn main() -> ExitCode {
     mlc_cli::main(&[PASSES])

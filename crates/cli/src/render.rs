@@ -156,16 +156,18 @@ fn place_json(place: &Place) -> Value {
     match place {
         Place::Op(loc) => json!({
             "kind": "op",
-            "module": loc.module,
-            "file": loc.source.as_ref().map(|(file, _)| file),
+            "module": loc.module.as_deref(),
+            "file": loc.source.as_ref().map(|(file, _)| &**file),
             "line": loc.source.as_ref().map(|(_, line)| line),
-            "op": loc.origin,
+            "op": loc.origin.as_deref(),
             "passes": loc.passes,
         }),
         Place::Text { file, line, column, len } => {
-            json!({ "kind": "text", "file": file, "line": line, "column": column, "length": len })
+            json!({ "kind": "text", "file": **file, "line": line, "column": column, "length": len })
         }
-        Place::Entry { file, entry } => json!({ "kind": "entry", "file": file, "entry": entry }),
-        Place::Argument(name) => json!({ "kind": "argument", "name": name }),
+        Place::Entry { file, entry } => {
+            json!({ "kind": "entry", "file": **file, "entry": **entry })
+        }
+        Place::Argument(name) => json!({ "kind": "argument", "name": **name }),
     }
 }

@@ -154,7 +154,7 @@ fn from_safetensors(dtype: safetensors::Dtype) -> Option<DType> {
 ///
 /// # Errors
 /// A name that is no input, or values that do not fit it.
-pub fn inputs(
+pub(crate) fn inputs(
     program: &Program,
     function: &Function,
     feeds: &[(String, Feed)],
@@ -195,7 +195,11 @@ pub fn inputs(
 
 /// The extents to run with: the default ones, or the least that the ranges allow.
 #[must_use]
-pub fn param_shape(program: &Program, ty: &TensorType, default: Option<&[u64]>) -> Vec<usize> {
+pub(crate) fn param_shape(
+    program: &Program,
+    ty: &TensorType,
+    default: Option<&[u64]>,
+) -> Vec<usize> {
     if let Some(default) = default.filter(|d| d.len() == ty.rank()) {
         return default.iter().map(|&d| d as usize).collect();
     }

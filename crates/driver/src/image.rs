@@ -8,7 +8,7 @@ use mlc_tensor::DType;
 ///
 /// # Errors
 /// The bytes are no PNG file.
-pub fn read_png(bytes: &[u8]) -> Result<Array, String> {
+pub(crate) fn read_png(bytes: &[u8]) -> Result<Array, String> {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(|e| e.to_string())?;

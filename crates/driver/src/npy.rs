@@ -8,7 +8,7 @@ use npyz::{DType as Npy, NpyFile, Order, TypeChar, WriterBuilder};
 ///
 /// # Errors
 /// The bytes are no such file, or the element type is none of numbers.
-pub fn read(bytes: &[u8]) -> Result<Array, String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
     let file = NpyFile::new(bytes).map_err(|e| e.to_string())?;
     let shape: Vec<usize> = file.shape().iter().map(|&d| d as usize).collect();
     let count =
@@ -85,7 +85,7 @@ fn ints<T: Into<i64>>(dtype: DType, shape: &[usize], values: Vec<T>) -> Result<A
 ///
 /// # Errors
 /// The elements cannot be read.
-pub fn write(array: &Array) -> Result<Vec<u8>, String> {
+pub(crate) fn write(array: &Array) -> Result<Vec<u8>, String> {
     let shape: Vec<u64> = array.shape().iter().map(|&d| d as u64).collect();
     let eval = |e: mlc_eval::EvalError| e.to_string();
     let mut out = Vec::new();

@@ -140,11 +140,7 @@ fn zero_ints(inputs: &mut [Array]) -> Result<(), EvalError> {
 
 /// Inputs for the lowered function: the same values under the shapes it declares (a scalar has
 /// become a vector of one).
-fn adapt(
-    inputs: &[Array],
-    program: &Program,
-    function: &Function,
-) -> Result<Vec<Array>, Diagnostics> {
+fn adapt(inputs: &[Array], function: &Function) -> Result<Vec<Array>, Diagnostics> {
     let args = &function.regions[function.body].args;
     let types: Vec<_> = function
         .params
