@@ -184,6 +184,7 @@ impl<'p, 'w> Emission<'p, 'w> {
             described.push(description::describe(self, function, &emitted));
             functions.insert(function.name.clone(), emitted.function);
         }
+        self.check_features();
         let is_plain = count == 1 && functions.contains_key(MAIN);
         if count == 0 {
             let message = "the program has no function";
@@ -210,6 +211,22 @@ impl<'p, 'w> Emission<'p, 'w> {
             r#type: Some(model::Type::MlProgram(program)),
             ..Default::default()
         })
+    }
+
+    /// Options must name features that exist.
+    fn check_features(&mut self) {
+        for key in self.options.features.keys() {
+            let function = self.program.function(&key.function);
+            let exists = function.is_some_and(|id| {
+                let function = &self.program.functions[id];
+                function.params.iter().any(|param| param.name == key.name)
+                    || function.outputs.iter().any(|output| output.name == key.name)
+            });
+            if !exists {
+                let message = format!("`{}` has no feature `{}`", key.function, key.name);
+                self.found.push(Diagnostic::new(codes::BAD_ARGUMENT, message));
+            }
+        }
     }
 
     fn needs_functions(&mut self, count: usize) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlc_diag::{Code, Diagnostic, Loc, codes, nearest};
-use mlc_ir::ops::{self, Const};
+use mlc_ir::ops::{self, Const, Squeeze};
 use mlc_ir::{
     Arity, AttrKind, AttrValue, Builder, Dim, Inferred, Op, OpSpec, Operands, Region, Trait, Type,
     Value,
@@ -252,6 +252,9 @@ impl<'a, 'm> BlockReader<'a, 'm> {
             let mut values = Vec::new();
             for entry in bindings {
                 values.push(match entry {
+                    Entry::Value(value) if (spec.name, slot.name) == ("cond", "pred") => {
+                        scalar(b, value).or(Err(None))?
+                    }
                     Entry::Value(value) | Entry::Const(_, Some(value)) => value,
                     Entry::Const(Literal::Tensor(tensor), None) => {
                         materialize(b, &tensor, slot.name)?
@@ -334,8 +337,9 @@ impl<'a, 'm> BlockReader<'a, 'm> {
         }
         let mut regions = Vec::new();
         let mut broken = false;
-        for block in &op.blocks {
-            match self.region(b, block)? {
+        for (index, block) in op.blocks.iter().enumerate() {
+            let is_condition = spec.name == "while_loop" && index == 0;
+            match self.region(b, block, is_condition)? {
                 Some(region) => regions.push(region),
                 None => broken = true,
             }
@@ -343,8 +347,13 @@ impl<'a, 'm> BlockReader<'a, 'm> {
         if broken { Err(None) } else { Ok(regions) }
     }
 
-    /// A nested block. Names in it end with it.
-    fn region(&mut self, b: &mut Builder<'_>, block: &'m mil::Block) -> OpOutcome<Option<Region>> {
+    /// A nested block. Names in it end with it. A condition is made a scalar.
+    fn region(
+        &mut self,
+        b: &mut Builder<'_>,
+        block: &'m mil::Block,
+        is_condition: bool,
+    ) -> OpOutcome<Option<Region>> {
         let mut args = Vec::new();
         for input in &block.inputs {
             let ty = types::value_type(input.r#type.as_ref())
@@ -360,7 +369,12 @@ impl<'a, 'm> BlockReader<'a, 'm> {
                 inner.name(value, &input.name);
                 self.define(&input.name, value);
             }
-            self.block(inner, block).ok_or(())
+            let results = self.block(inner, block).ok_or(())?;
+            if is_condition {
+                results.into_iter().map(|v| scalar(inner, v)).collect()
+            } else {
+                Ok(results)
+            }
         });
         for name in self.defined.drain(outer..) {
             self.scope.remove(name);
@@ -422,6 +436,12 @@ fn settle(inferred: &mut Inferred, op: &mil::Operation) -> OpOutcome<()> {
         *ty = settled;
     }
     Ok(())
+}
+
+/// A condition as a scalar: coremltools also writes vectors of one element.
+fn scalar(b: &mut Builder<'_>, value: Value) -> Result<Value, ()> {
+    let is_vector = b.tensor(value).is_ok_and(|ty| ty.rank() == 1 && ty.shape[0].is(1));
+    if is_vector { Squeeze { axes: None }.build(b, value).map_err(|_| ()) } else { Ok(value) }
 }
 
 fn materialize(b: &mut Builder<'_>, tensor: &Tensor, name: &str) -> OpOutcome<Value> {

@@ -11,7 +11,7 @@ use mlc_ir::{Builder, Dim, F64, Op, Operands, Program, SymbolRange, Type, Value}
 use mlc_target::Opset;
 use mlc_tensor::{DType, Tensor};
 
-use super::{add_function, program};
+use crate::support::{add_function, program};
 
 /// A named program and the first opset that takes it.
 pub(crate) struct Case {

@@ -1,15 +1,8 @@
 //! Programs as packages: what is written, and that reading it gives the same program.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use common::cases::{self, tensor, weight};
-use common::{goal, meaning, program, round_trip, show};
 use mlc_coreml::dump::dump_model;
 use mlc_coreml::emit::{EmitOptions, Emitted, check, emit};
 use mlc_coreml::interface::{FeatureKey, FeatureOptions, ModelMetadata};
@@ -21,6 +14,9 @@ use mlc_ir::{Dim, Program, SymbolRange, TensorType, Type};
 use mlc_target::Opset;
 use mlc_target::io::ColorLayout;
 use mlc_tensor::{DType, Tensor};
+
+use crate::cases::{self, tensor, weight};
+use crate::support::{add_function, goal, meaning, program, round_trip, show, tree};
 
 #[test]
 fn every_case_reads_back_as_the_same_program() {
@@ -46,24 +42,6 @@ fn every_case_is_refused_below_its_opset() {
             }
         }
     }
-}
-
-/// Every file under `folder` with its content.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(folder).unwrap().to_path_buf();
-                files.insert(name, fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
 }
 
 #[test]
@@ -183,7 +161,7 @@ fn dump_of_flexible_and_scalar_features() {
     program.symbols.declare("t", SymbolRange { min: 0, max: Some(64) });
     let x = Type::tensor(DType::F32, [Dim::Const(2), Dim::symbol("t")]);
     let params = [("x", x), ("k", tensor(DType::F32, &[]))];
-    common::add_function(&mut program, "main", &params, |b, args| {
+    add_function(&mut program, "main", &params, |b, args| {
         let y = Add {}.build(b, args[0], args[1]).unwrap();
         let z = Relu {}.build(b, args[1]).unwrap();
         vec![("y", y), ("z", z)]
@@ -288,7 +266,7 @@ fn features_that_do_not_fit_are_reported() {
         ("full", state(DType::F32, Dim::Const(2))),
         ("growing", state(DType::F16, Dim::symbol("n"))),
     ];
-    common::add_function(&mut program, "main", &params, |b, args| {
+    add_function(&mut program, "main", &params, |b, args| {
         vec![("y", Relu {}.build(b, args[0]).unwrap())]
     });
     insta::assert_snapshot!(show(problems(&program, Opset::Ios17).items()));

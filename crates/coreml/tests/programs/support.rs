@@ -1,9 +1,8 @@
 //! Programs for the tests of emission and reading, and a text that shows what a program means.
 
-pub(crate) mod cases;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use mlc_coreml::emit::{EmitOptions, Emitted, emit};
@@ -85,6 +84,24 @@ pub(crate) fn round_trip(name: &str, program: &Program, options: &EmitOptions) -
 
 pub(crate) fn show(items: &[mlc_diag::Diagnostic]) -> String {
     items.iter().map(|item| format!("{item}\n")).collect()
+}
+
+/// Every file under `folder` with its content.
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_path_buf();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
 }
 
 /// A text that is equal for programs that differ in names of values and symbols alone.
