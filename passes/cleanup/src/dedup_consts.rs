@@ -16,25 +16,25 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```mlc before
 /// weights {
-///   @a : tensor<2xf32> = splat(0.5)
-///   @b : tensor<2xf32> = reshape(splat(0.5) : tensor<1x2xf32>)
+///   @a : tensor<32xf32> = splat(0.5)
+///   @b : tensor<32xf32> = cast(splat(0.5) : tensor<32xf16>)
 /// }
-/// func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
-///   %1 = const @a : tensor<2xf32>
+/// func @f(%x: tensor<32xf32>) -> tensor<32xf32> {
+///   %1 = const @a : tensor<32xf32>
 ///   %2 = mul %x, %1
-///   %3 = const @b : tensor<2xf32>
+///   %3 = const @b : tensor<32xf32>
 ///   %y = add %2, %3
 ///   return %y
 /// }
 /// ```
 /// ```mlc after
 /// weights {
-///   @a : tensor<2xf32> = splat(0.5)
+///   @a : tensor<32xf32> = splat(0.5)
 /// }
-/// func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
-///   %1 = const @a : tensor<2xf32>
+/// func @f(%x: tensor<32xf32>) -> tensor<32xf32> {
+///   %1 = const @a : tensor<32xf32>
 ///   %2 = mul %x, %1
-///   %3 = const @a : tensor<2xf32>
+///   %3 = const @a : tensor<32xf32>
 ///   %y = add %2, %3
 ///   return %y
 /// }

@@ -52,10 +52,10 @@ impl Pass for IdentityRemoval {
                         return Ok(Action::Replace(vec![same]));
                     }
                 }
-                match inner_of_casts(b, node) {
-                    Some((x, dtype)) => Ok(Action::Replace(vec![Cast { dtype }.build(b, x)?])),
-                    None => Ok(Action::Keep),
-                }
+                let Some((x, dtype)) = inner_of_casts(b, node) else { return Ok(Action::Keep) };
+                let result = b.results(node)[0];
+                let back = b.tensor(x)?.dtype == dtype && yields.replace(b, result, x);
+                Ok(Action::Replace(vec![if back { x } else { Cast { dtype }.build(b, x)? }]))
             })?;
         }
         Ok(Changed::from(changed))

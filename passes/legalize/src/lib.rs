@@ -10,6 +10,7 @@ mod names;
 mod narrow;
 mod requirement;
 mod sentinel;
+mod spell;
 
 mod feature_types;
 mod legal_dtypes;

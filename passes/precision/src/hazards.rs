@@ -132,10 +132,11 @@ impl Search<'_> {
     }
 
     /// What a constant may be clamped to because only "very small" or "very large" is meant: where it
-    /// reaches nothing but softmaxes, or is a branch of a `select`.
+    /// reaches nothing but softmaxes, or is a branch of a `select` that is computed on.
     fn mask_bound(&self, node: Node, constant: Value) -> Option<f64> {
         let data = &self.function.nodes[node];
-        let branch = matches!(data.op, Op::Select(_));
+        let yielded = data.results.iter().any(|&result| self.uses.yields(result) > 0);
+        let branch = matches!(data.op, Op::Select(_)) && !yielded;
         if self.reaches_softmax_alone(node, constant) { Some(MASK) } else { branch.then_some(MAX) }
     }
 
