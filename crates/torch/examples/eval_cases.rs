@@ -176,7 +176,13 @@ fn first(found: &mlc_diag::Diagnostics, stage: &str) -> (String, String) {
     let all: Vec<String> = found
         .items()
         .iter()
-        .map(|d| format!("{} at {}", d.message, d.places.last().map_or(String::new(), |p| format!("{p:?}"))))
+        .map(|d| {
+            format!(
+                "{} at {}",
+                d.message,
+                d.places.last().map_or(String::new(), |p| format!("{p:?}"))
+            )
+        })
         .collect();
     let head = found.items().first().map_or(String::new(), |d| d.message.clone());
     (format!("{stage}: {head}"), all.join("\n      "))
