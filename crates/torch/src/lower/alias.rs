@@ -7,7 +7,9 @@
 
 use mlc_ir::attr::ScatterMode;
 use mlc_ir::builder::Builder;
-use mlc_ir::ops::{Concat, Reshape, Scatter, SliceByIndex, Transpose};
+use mlc_ir::ops::{
+    Concat, ExpandDims, Gather, Range1d, Reshape, Scatter, SliceByIndex, SlidingWindows, Transpose,
+};
 use mlc_ir::{Dim, Value};
 use mlc_tensor::DType;
 
@@ -45,6 +47,36 @@ pub enum View {
         /// Extents after.
         to: Vec<Dim>,
     },
+    /// One place along an axis, which is dropped.
+    Select {
+        /// The axis.
+        axis: usize,
+        /// The place, from the front.
+        index: Dim,
+    },
+    /// New axes of extent 1 at these positions of the result, in order.
+    Unsqueeze(Vec<usize>),
+    /// These axes, which have extent 1, dropped; in order.
+    Squeeze(Vec<usize>),
+    /// Windows along an axis: it becomes two, windows and the elements of each. Cannot be written
+    /// through.
+    Windows {
+        /// The axis.
+        axis: usize,
+        /// Elements a window.
+        size: i64,
+        /// From one window to the next.
+        step: i64,
+    },
+    /// Places along an axis, in the order of a vector of indices that are not negative.
+    Index {
+        /// The axis.
+        axis: usize,
+        /// The places.
+        indices: Value,
+        /// Whether no place occurs twice; only then can it be written through.
+        distinct: bool,
+    },
 }
 
 /// Who owns the memory of a base.
@@ -71,6 +103,7 @@ struct Place {
     views: Vec<View>,
     value: Value,
     version: u32,
+    strides: Option<Vec<Dim>>,
 }
 
 /// The memory of the tensors of a graph.
@@ -85,7 +118,7 @@ impl Memory {
     pub(super) fn allocate(&mut self, value: Value, owner: Owner) -> TensorId {
         self.bases.push(Base { value, version: 0, owner });
         let base = self.bases.len() - 1;
-        self.add(Place { base, views: Vec::new(), value, version: 0 })
+        self.add(Place { base, views: Vec::new(), value, version: 0, strides: None })
     }
 
     fn add(&mut self, place: Place) -> TensorId {
@@ -135,11 +168,34 @@ impl Cx<'_> {
     pub fn view(&mut self, of: TensorId, view: View) -> LowerResult<TensorId> {
         let value = self.read(of)?;
         let value = apply(&view, self, value)?;
+        Ok(self.view_valued(of, view, value))
+    }
+
+    /// A view whose value is known: what `view` makes of the value of `of` now.
+    pub fn view_valued(&mut self, of: TensorId, view: View, value: Value) -> TensorId {
         let place = &self.memory.places[of.0 as usize];
-        let (base, version) = (place.base, place.version);
+        let (base, version) = (place.base, self.memory.bases[place.base].version);
         let mut views = place.views.clone();
         views.push(view);
-        Ok(self.memory.add(Place { base, views, value, version }))
+        self.memory.add(Place { base, views, value, version, strides: None })
+    }
+
+    /// Declares how a tensor lies in memory: the distance between neighbours along each axis.
+    pub(super) fn set_strides(&mut self, tensor: TensorId, strides: Vec<Dim>) {
+        self.memory.places[tensor.0 as usize].strides = Some(strides);
+    }
+
+    /// How a tensor lies in memory, if the file tells: tensors between the steps of one lowering have
+    /// no strides.
+    #[must_use]
+    pub fn strides(&self, tensor: TensorId) -> Option<&[Dim]> {
+        self.memory.places[tensor.0 as usize].strides.as_deref()
+    }
+
+    /// Whether a tensor is all of its memory, in the order it was made.
+    #[must_use]
+    pub fn is_base(&self, tensor: TensorId) -> bool {
+        self.memory.places[tensor.0 as usize].views.is_empty()
     }
 
     /// Gives a tensor another value of the same shape and element type, for all views of its
@@ -178,12 +234,56 @@ fn apply(view: &View, cx: &mut Cx<'_>, x: Value) -> LowerResult<Value> {
         View::Permute(perm) => permute(&mut cx.b, x, perm),
         View::Slice { axis, start, end, step } => slice(cx, x, *axis, (start, end, *step)),
         View::Expand { to } => dims::expand(cx, x, to),
+        View::Select { axis, index } => select(cx, x, *axis, index),
+        View::Unsqueeze(axes) => unsqueeze(cx, x, axes),
+        View::Squeeze(axes) => dims::squeeze(cx, x, axes),
+        View::Windows { axis, size, step } => {
+            let op = SlidingWindows { axis: *axis as i64, size: *size, stride: *step };
+            Ok(op.build(&mut cx.b, x)?)
+        }
+        View::Index { axis, indices, .. } => {
+            let op = Gather { axis: *axis as i64, batch_dims: 0, validate_indices: false };
+            Ok(op.build(&mut cx.b, x, *indices)?)
+        }
     }
+}
+
+/// `x` with axes of extent 1 at these positions of the result.
+pub(super) fn unsqueeze(cx: &mut Cx<'_>, x: Value, axes: &[usize]) -> LowerResult<Value> {
+    if axes.is_empty() {
+        return Ok(x);
+    }
+    let axes = axes.iter().map(|&a| a as i64).collect();
+    Ok(ExpandDims { axes }.build(&mut cx.b, x)?)
+}
+
+/// `x[…, index, …]`: one place along an axis, which is dropped.
+pub(super) fn select(cx: &mut Cx<'_>, x: Value, axis: usize, index: &Dim) -> LowerResult<Value> {
+    let rank = cx.b.tensor(x)?.rank();
+    let mut begin = vec![Dim::Const(0); rank];
+    begin[axis] = from_end(index, &cx.b.tensor(x)?.shape[axis]);
+    let begin = dims::vector(cx, &begin)?;
+    let end = cx.b.ints(&vec![0; rank])?;
+    let op = SliceByIndex {
+        stride: vec![],
+        begin_mask: (0..rank).map(|i| i != axis).collect(),
+        end_mask: (0..rank).map(|i| i != axis).collect(),
+        squeeze_mask: (0..rank).map(|i| i == axis).collect(),
+    };
+    Ok(op.build(&mut cx.b, x, begin, end)?)
 }
 
 fn permute(b: &mut Builder<'_>, x: Value, perm: &[usize]) -> LowerResult<Value> {
     let perm = perm.iter().map(|&p| p as i64).collect();
     Ok(Transpose { perm }.build(b, x)?)
+}
+
+/// A position on an axis, as a negative number where it is known from the end alone.
+fn from_end(at: &Dim, extent: &Dim) -> Dim {
+    match at.sub(extent) {
+        Dim::Const(distance) if distance < 0 && at.as_const().is_none() => Dim::Const(distance),
+        _ => at.clone(),
+    }
 }
 
 /// `x[…, start:end:step, …]` along one axis.
@@ -200,9 +300,9 @@ pub(super) fn slice(
     }
     let rank = shape.len();
     let mut begin = vec![Dim::Const(0); rank];
-    let mut stop = shape;
-    begin[axis] = start.clone();
-    stop[axis] = end.clone();
+    let mut stop = shape.clone();
+    begin[axis] = from_end(start, &shape[axis]);
+    stop[axis] = from_end(end, &shape[axis]);
     let begin_mask: Vec<bool> = (0..rank).map(|i| i != axis || start.is(0)).collect();
     let end_mask: Vec<bool> = (0..rank).map(|i| i != axis || full).collect();
     for (i, d) in stop.iter_mut().enumerate() {
@@ -231,15 +331,30 @@ fn write_back(view: &View, cx: &mut Cx<'_>, before: Value, new: Value) -> LowerR
         View::Slice { axis, start, end, step } => {
             slice_scatter(cx, before, new, *axis, (start, end, *step))
         }
-        View::Expand { .. } => Err(LowerError::argument(
-            "an in-place write to an expanded tensor writes one element \
-                                      several times",
-        )
-        .help("call `.clone()` or `.contiguous()` on the expanded tensor first")),
+        View::Select { axis, index } => {
+            let new = unsqueeze(cx, new, &[*axis])?;
+            let end = index.add(&Dim::Const(1));
+            slice_scatter(cx, before, new, *axis, (index, &end, 1))
+        }
+        View::Unsqueeze(axes) => dims::squeeze(cx, new, axes),
+        View::Squeeze(axes) => unsqueeze(cx, new, axes),
+        View::Index { axis, indices, distinct: true } => {
+            let op =
+                Scatter { axis: *axis as i64, mode: ScatterMode::Update, validate_indices: false };
+            Ok(op.build(&mut cx.b, before, *indices, new)?)
+        }
+        View::Expand { .. } => Err(several_times("an expanded tensor")),
+        View::Windows { .. } | View::Index { .. } => Err(several_times("overlapping windows")),
     }
 }
 
-/// `base` with `base[…, start:end:step, …]` replaced by `new`.
+fn several_times(what: &str) -> LowerError {
+    LowerError::argument(format!("an in-place write to {what} writes one element several times"))
+        .help("call `.clone()` on the view first")
+}
+
+/// `base` with `base[…, start:end:step, …]` replaced by `new`; the bounds are as in
+/// [`View::Slice`].
 pub(super) fn slice_scatter(
     cx: &mut Cx<'_>,
     base: Value,
@@ -248,27 +363,43 @@ pub(super) fn slice_scatter(
     (start, end, step): (&Dim, &Dim, i64),
 ) -> LowerResult<Value> {
     let extent = cx.b.tensor(base)?.shape[axis].clone();
-    if step == 1 {
-        if start.is(0) && *end == extent {
-            return Ok(new);
-        }
+    // Parts that may be empty while the program runs are avoided.
+    let always = |part: &Dim| cx.b.program.symbols.bounds(part).0 >= Some(1);
+    let rest = extent.sub(end);
+    let parts_fit = (start.is(0) || always(start)) && (rest.is(0) || always(&rest));
+    if step == 1 && parts_fit {
         let mut parts = Vec::new();
         if !start.is(0) {
             parts.push(slice(cx, base, axis, (&Dim::Const(0), start, 1))?);
         }
         parts.push(new);
-        if *end != extent {
+        if !rest.is(0) {
             parts.push(slice(cx, base, axis, (end, &extent, 1))?);
         }
-        return Ok(Concat { axis: axis as i64, interleave: false }.build(&mut cx.b, parts)?);
+        return match parts[..] {
+            [one] => Ok(one),
+            _ => Ok(Concat { axis: axis as i64, interleave: false }.build(&mut cx.b, parts)?),
+        };
     }
-    let (Some(start), Some(end)) = (start.as_const(), end.as_const()) else {
-        return Err(LowerError::dynamic("a strided slice with symbolic bounds is written to"));
-    };
-    let indices: Vec<i64> = (start..end).step_by(step as usize).collect();
-    let indices = cx.b.ints(&indices)?;
+    let indices = range(cx, start, end, step)?;
     let op = Scatter { axis: axis as i64, mode: ScatterMode::Update, validate_indices: false };
     Ok(op.build(&mut cx.b, base, indices, new)?)
+}
+
+/// `start`, `start + step`, … before `end`, as a vector of i32.
+pub(super) fn range(cx: &mut Cx<'_>, start: &Dim, end: &Dim, step: i64) -> LowerResult<Value> {
+    if end.sub(start).is(1) {
+        return dims::vector(cx, std::slice::from_ref(start));
+    }
+    let count = end.sub(start).ceil_div(&Dim::Const(step)).as_const();
+    if let (Some(start), Some(count @ 0..=65536)) = (start.as_const(), count) {
+        let all: Vec<i64> = (0..count).map(|k| start + k * step).collect();
+        return Ok(cx.b.ints(&all)?);
+    }
+    let start = dims::scalar(cx, start)?;
+    let end = dims::scalar(cx, end)?;
+    let step = cx.b.int(step)?;
+    Ok(Range1d {}.build(&mut cx.b, end, start, step)?)
 }
 
 /// The element type of a value.

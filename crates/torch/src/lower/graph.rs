@@ -240,7 +240,10 @@ impl Cx<'_> {
                             format!("lowering gives {dtype}, the file declares {}", meta.dtype);
                         return Err(LowerError::new(codes::TYPE_MISMATCH, message));
                     }
-                    self.refine(value, &meta_dims(meta)?)?;
+                    let shape = meta_dims(meta)?;
+                    self.refine(value, &shape)?;
+                    self.symbols.add_tensor(value, &shape);
+                    self.declare_strides(tensor, meta);
                     self.b.name(value, name);
                 }
                 Val::Tensor(tensor)
@@ -249,6 +252,13 @@ impl Cx<'_> {
         };
         names.insert(name.to_owned(), val);
         Ok(())
+    }
+
+    /// Notes how a tensor of the file lies in memory.
+    pub(super) fn declare_strides(&mut self, tensor: super::value::TensorId, meta: &TensorMeta) {
+        if let Some(strides) = meta.strides.iter().map(dims::to_dim).collect() {
+            self.set_strides(tensor, strides);
+        }
     }
 
     /// Values of the declared types for the results of a node that could not be lowered, so that

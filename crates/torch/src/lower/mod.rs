@@ -286,6 +286,8 @@ impl Cx<'_> {
         let mut outputs = outputs?;
         if form == Form::InPlace {
             outputs = vec![self.in_place(call, &outputs)?];
+        } else if form == Form::Copy {
+            outputs = outputs.iter().map(|val| self.copied(val)).collect::<LowerResult<_>>()?;
         } else if call.has("out") {
             let target = call.tensor("out")?;
             outputs = vec![self.store(target, &outputs)?];
@@ -299,6 +301,20 @@ impl Cx<'_> {
             ));
         }
         Ok(outputs)
+    }
+
+    /// Tensors with memory of their own.
+    fn copied(&mut self, val: &Val) -> LowerResult<Val> {
+        match val {
+            Val::Tensor(tensor) => {
+                let value = self.read(*tensor)?;
+                Ok(self.fresh(value))
+            }
+            Val::List(items) => {
+                Ok(Val::List(items.iter().map(|val| self.copied(val)).collect::<LowerResult<_>>()?))
+            }
+            val => Ok(val.clone()),
+        }
     }
 
     fn in_place(&mut self, call: &Call<'_>, outputs: &[Val]) -> LowerResult<Val> {

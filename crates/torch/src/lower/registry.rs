@@ -42,6 +42,8 @@ pub(super) enum Form {
     Plain,
     /// The result becomes the value of argument `self`.
     InPlace,
+    /// The results get memory of their own.
+    Copy,
 }
 
 impl Registry {
@@ -77,7 +79,7 @@ impl Registry {
             return self.plain(base).map(|lower| (lower, Form::InPlace));
         }
         let base = name.strip_suffix("_copy")?;
-        self.plain(base).map(|lower| (lower, Form::Plain))
+        self.plain(base).map(|lower| (lower, Form::Copy))
     }
 
     /// Whether an op of that name can be lowered for some arguments.

@@ -77,6 +77,9 @@ impl Cx<'_> {
             InputKind::Literal => to_val(&spec.value, names, &mut Vec::new())?,
             InputKind::Token => return Ok(()),
         };
+        if let (Val::Tensor(tensor), Some(meta)) = (&val, source.graph.tensors.get(name)) {
+            self.declare_strides(*tensor, meta);
+        }
         names.insert(name.to_owned(), val);
         Ok(())
     }

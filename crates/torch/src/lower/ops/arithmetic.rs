@@ -313,13 +313,12 @@ fn lerp(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(z)
 }
 
-/// `condition ? self : other`
+/// `condition ? self : other`; the places of what is true where there are no branches.
 fn where_(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    let condition = cx.read_as(call.tensor("condition")?, DType::Bool)?;
     if !call.has("self") {
-        return Err(LowerError::argument("`where` without branches gives indices")
-            .help("use `torch.nonzero(condition, as_tuple=True)`"));
+        return super::index::nonzero_numpy(cx, call);
     }
+    let condition = cx.read_as(call.tensor("condition")?, DType::Bool)?;
     let (a, b) = (call.operand("self")?, call.operand("other")?);
     let (_, x, y) = promoted(cx, &a, &b)?;
     let z = Select {}.build(&mut cx.b, condition, x, y)?;

@@ -13,7 +13,6 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.detach", lower: same },
     Lowering { name: "aten.clone", lower: copy_of },
     Lowering { name: "aten.lift_fresh_copy", lower: copy_of },
-    Lowering { name: "aten.contiguous", lower: same },
     Lowering { name: "aten.dropout", lower: dropout },
     Lowering { name: "aten.native_dropout", lower: native_dropout },
     Lowering { name: "aten.to", lower: to },
@@ -25,7 +24,6 @@ pub(super) const LOWERINGS: &[Lowering] = &[
 
 /// The operand itself, sharing its memory.
 fn same(_: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    call.ignore(&["memory_format"]);
     Ok(vec![Val::Tensor(call.tensor("self")?)])
 }
 

@@ -1,20 +1,67 @@
 //! The lowerings, a file a family.
 
 mod activation;
+mod adaptive_pool;
 mod arithmetic;
+mod attention;
+mod axes;
 mod compare;
+mod conv;
+mod create;
+mod einsum;
+mod fold;
+mod grid;
 mod housekeeping;
+mod index;
+mod indices;
+mod join;
+mod linear;
+mod mask;
+mod norm;
+mod pad;
+mod pool;
+mod reduction;
+mod resize;
+mod scan;
+mod scatter;
+mod slice;
+mod sort;
 mod spellings;
 mod unary;
+mod vector_norm;
+mod view;
+mod weights;
 
 use super::registry::{Lowering, Registry};
 
 const FAMILIES: &[&[Lowering]] = &[
     activation::LOWERINGS,
+    vector_norm::LOWERINGS,
+    scan::LOWERINGS,
+    reduction::LOWERINGS,
+    pool::LOWERINGS,
+    norm::LOWERINGS,
+    linear::LOWERINGS,
+    einsum::LOWERINGS,
+    conv::LOWERINGS,
+    attention::LOWERINGS,
+    adaptive_pool::LOWERINGS,
     arithmetic::LOWERINGS,
     compare::LOWERINGS,
     housekeeping::LOWERINGS,
     unary::LOWERINGS,
+    fold::LOWERINGS,
+    grid::LOWERINGS,
+    resize::LOWERINGS,
+    sort::LOWERINGS,
+    mask::LOWERINGS,
+    scatter::LOWERINGS,
+    index::LOWERINGS,
+    create::LOWERINGS,
+    pad::LOWERINGS,
+    join::LOWERINGS,
+    slice::LOWERINGS,
+    view::LOWERINGS,
 ];
 
 /// The table of all lowerings.
