@@ -55,6 +55,7 @@ pub struct Evaluator<'e> {
     values: Vec<Option<EvalValue>>,
     uses_left: Vec<u32>,
     depth: u32,
+    draws: u64,
     observer: Option<Box<Observer<'e>>>,
 }
 
@@ -69,6 +70,7 @@ impl<'e> Evaluator<'e> {
             values: vec![None; function.values.len()],
             uses_left: Vec::new(),
             depth: 0,
+            draws: 0,
             observer: None,
         }
     }
@@ -130,6 +132,7 @@ impl<'e> Evaluator<'e> {
             return Err(EvalError::BadInput(format!("{} inputs are too many", inputs.len())));
         }
         self.count_uses();
+        self.draws = 0;
         self.run_region(self.function.body, args, states)
     }
 
@@ -150,6 +153,12 @@ impl<'e> Evaluator<'e> {
             return Err(EvalError::BadInput(message));
         }
         input.cast(ty.dtype)
+    }
+
+    /// How often this was asked before in the run: what tells ops without a seed apart.
+    pub(crate) fn next_draw(&mut self) -> u64 {
+        self.draws += 1;
+        self.draws - 1
     }
 
     fn count_uses(&mut self) {

@@ -195,6 +195,11 @@ impl KernelCx<'_, '_> {
         self.evaluator.run_region(region, args, self.states)
     }
 
+    /// How often this was asked before in the run: what tells random ops without a seed apart.
+    pub fn next_draw(&mut self) -> u64 {
+        self.evaluator.next_draw()
+    }
+
     /// The tensor that a state holds.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ mod layout;
 mod linear;
 mod list;
 mod norm;
+mod quantize;
+mod random;
 mod recurrent;
 mod pad;
 mod pool;

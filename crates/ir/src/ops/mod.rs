@@ -232,6 +232,8 @@ op_enum! { $
     norm { BatchNorm, InstanceNorm, LayerNorm, L2Norm, LocalResponseNorm }
     attention { ScaledDotProductAttention }
     recurrent { Rnn, Gru, Lstm }
+    random { RandomBernoulli, RandomCategorical, RandomNormal, RandomUniform }
+    quantize { Quantize, Dequantize }
     shape { Shape, Reshape, Transpose, ExpandDims, Squeeze, Flatten2d, ReshapeLike }
     join { Concat, Stack, Split, Tile }
     slice {
