@@ -19,6 +19,9 @@ pub struct Call<'a> {
     pub overload: String,
     /// How many values the graph takes from it.
     pub outputs: usize,
+    /// The extents that the file declares for the first result, if that is a tensor; unknown where it
+    /// has no expression for them.
+    pub declared: Option<Vec<Dim>>,
     /// Origin.
     pub loc: &'a Loc,
     args: Vec<(String, Val, Cell<bool>)>,
@@ -33,7 +36,7 @@ impl<'a> Call<'a> {
         loc: &'a Loc,
     ) -> Self {
         let args = args.into_iter().map(|(name, val)| (name, val, Cell::new(false))).collect();
-        Self { op: op.into(), overload: overload.into(), outputs: 1, loc, args }
+        Self { op: op.into(), overload: overload.into(), outputs: 1, declared: None, loc, args }
     }
 
     /// The argument of that name, unless it was left out or is `None`.
@@ -52,10 +55,16 @@ impl<'a> Call<'a> {
         Some(val)
     }
 
-    /// Whether an argument was given and is not `None`; does not count as reading it.
+    /// Whether an argument was given and is not `None`. A `None` is thereby read; anything else is
+    /// not.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.args.iter().any(|arg| arg.0 == name && arg.1 != Val::None)
+        self.args.iter().filter(|arg| arg.0 == name).any(|(_, val, read)| {
+            if *val == Val::None {
+                read.set(true);
+            }
+            *val != Val::None
+        })
     }
 
     /// Marks arguments as read that cannot change the result (device, pinning, memory layout).
