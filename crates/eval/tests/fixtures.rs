@@ -58,6 +58,15 @@ fn dtype_of(stored: safetensors::Dtype) -> DType {
     }
 }
 
+/// Elements of `bits` bits without gaps, the lowest bits of a byte first.
+fn packed(bits: usize, values: &[i64]) -> Vec<u8> {
+    let mut bytes = vec![0u8; (values.len() * bits).div_ceil(8)];
+    for at in 0..values.len() * bits {
+        bytes[at / 8] |= (((values[at / bits] >> (at % bits)) & 1) as u8) << (at % 8);
+    }
+    bytes
+}
+
 fn load(index: &Path) -> Family {
     let json: Json = serde_json::from_slice(&fs::read(index).unwrap()).unwrap();
     let bytes = fs::read(index.with_extension("safetensors")).unwrap();
@@ -69,7 +78,8 @@ fn load(index: &Path) -> Family {
         let tensor = match json["dtypes"].get(&name) {
             Some(dtype) => {
                 let dtype = DType::from_name(dtype.as_str().unwrap()).unwrap();
-                Tensor::from_i64s(dtype, &shape, &tensor.to_i64s().unwrap()).unwrap()
+                let bytes = packed(dtype.bits() as usize, &tensor.to_i64s().unwrap());
+                Tensor::from_bytes(dtype, &shape, bytes).unwrap()
             }
             None => tensor,
         };

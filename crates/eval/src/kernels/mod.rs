@@ -6,6 +6,7 @@ mod broadcast;
 mod classify;
 mod control;
 mod conv;
+mod constexpr;
 mod core;
 mod create;
 mod detect;

@@ -234,6 +234,10 @@ op_enum! { $
     recurrent { Rnn, Gru, Lstm }
     random { RandomBernoulli, RandomCategorical, RandomNormal, RandomUniform }
     quantize { Quantize, Dequantize }
+    constexpr {
+        ConstexprAffineDequantize, ConstexprBlockwiseShiftScale, ConstexprCast, ConstexprLutToDense,
+        ConstexprLutToSparse, ConstexprSparseBlockwiseShiftScale, ConstexprSparseToDense,
+    }
     shape { Shape, Reshape, Transpose, ExpandDims, Squeeze, Flatten2d, ReshapeLike }
     join { Concat, Stack, Split, Tile }
     slice {
