@@ -51,8 +51,11 @@ fn block_index(shape: &[usize], blocks: &[usize]) -> Result<Vec<usize>, EvalErro
     let steps = strides(blocks);
     let sizes: Vec<usize> = shape.iter().zip(blocks).map(|(&d, &n)| d / n.max(1)).collect();
     let mut index = Vec::with_capacity(element_count(shape)?);
-    for_each_index(shape, |at| {
-        index.push((0..at.len()).map(|k| at[k] / sizes[k] * steps[k]).sum());
+    let Some((&row, outer)) = shape.split_last() else { return Ok(vec![0]) };
+    let size = sizes[outer.len()];
+    for_each_index(outer, |at| {
+        let first: usize = (0..at.len()).map(|k| at[k] / sizes[k] * steps[k]).sum();
+        index.extend((0..row).map(|i| first + i / size));
     });
     Ok(index)
 }
@@ -92,8 +95,8 @@ struct Lookup {
     shape: Vec<usize>,
     /// Extents of the result.
     result: Vec<usize>,
-    /// For each element of the result, the place of its index and of its element of the vector.
-    sources: Vec<(usize, usize)>,
+    /// The axis that vectors stand along, counted from the front.
+    axis: Option<usize>,
     /// For each place of an index, the first element of `lut` of its block.
     tables: Vec<usize>,
     entries: usize,
@@ -121,26 +124,43 @@ impl Lookup {
                 EvalError::unsupported(format!("{} vectors of {vector}", shape[axis]))
             })?;
         }
-        let steps = strides(shape);
-        let mut sources = Vec::with_capacity(element_count(&result)?);
-        for_each_index(&result, |at| {
-            let part = axis.map_or(0, |axis| at[axis] % vector);
-            let place = |k: usize| if axis == Some(k) { at[k] / vector } else { at[k] };
-            sources.push(((0..at.len()).map(|k| place(k) * steps[k]).sum(), part));
-        });
+        element_count(&result)?;
         let size = entries * vector;
         let tables = blocks.into_iter().map(|block| block * size).collect();
-        Ok(Self { shape: shape.to_vec(), result, sources, tables, entries, vector })
+        Ok(Self { shape: shape.to_vec(), result, axis, tables, entries, vector })
     }
 
-    /// The element of the table for the element of the result at `source`, by the index at each place.
-    fn entry(&self, source: (usize, usize), index: i64) -> Result<usize, EvalError> {
-        let (place, part) = source;
-        usize::try_from(index)
-            .ok()
-            .filter(|&index| index < self.entries)
-            .map(|index| self.tables[place] + index * self.vector + part)
-            .ok_or_else(|| EvalError::undefined(format!("index {index} of {}", self.entries)))
+    /// Calls `visit` for each element of the result with the place of its index and the position in
+    /// the vector.
+    fn for_each_source(&self, mut visit: impl FnMut(usize, usize)) {
+        let Some((&row, outer)) = self.result.split_last() else { return visit(0, 0) };
+        let (steps, last) = (strides(&self.shape), outer.len());
+        for_each_index(outer, |at| {
+            let place = |k: usize| if self.axis == Some(k) { at[k] / self.vector } else { at[k] };
+            let first: usize = (0..last).map(|k| place(k) * steps[k]).sum();
+            if self.axis == Some(last) {
+                (0..row).for_each(|i| visit(first + i / self.vector, i % self.vector));
+            } else {
+                let part = self.axis.map_or(0, |axis| at[axis] % self.vector);
+                (first..first + row).for_each(|place| visit(place, part));
+            }
+        });
+    }
+
+    /// The element of `lut` for a place and a position in the vector, by the index there.
+    fn entry(&self, (place, part): (usize, usize), index: i64) -> usize {
+        self.tables[place] + index as usize * self.vector + part
+    }
+
+    /// Checks that the table has every index.
+    fn check(&self, indices: &[i64]) -> Result<(), EvalError> {
+        let within = |index: i64| usize::try_from(index).is_ok_and(|index| index < self.entries);
+        match indices.iter().find(|&&index| !within(index)) {
+            Some(index) => {
+                Err(EvalError::undefined(format!("index {index} of {} entries", self.entries)))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -175,11 +195,11 @@ impl Kernel for ConstexprLutToDense {
         }
         let lookup = Lookup::of(indices.shape(), lut.shape(), self.vector_axis)?;
         let indices = indices.to_i64s()?;
-        let picked = lookup
-            .sources
-            .iter()
-            .map(|&source| lookup.entry(source, indices[source.0]))
-            .collect::<Result<Vec<_>, _>>()?;
+        lookup.check(&indices)?;
+        let mut picked = Vec::with_capacity(element_count(&lookup.result)?);
+        lookup.for_each_source(|place, part| {
+            picked.push(lookup.entry((place, part), indices[place]));
+        });
         Ok(vec![lut.pick(&lookup.result, &picked)?.into()])
     }
 }
@@ -211,14 +231,15 @@ impl Kernel for ConstexprLutToSparse {
         if lookup.shape != mask.shape() {
             return Err(EvalError::internal("a mask of another shape"));
         }
-        let mut given = Vec::with_capacity(lookup.sources.len());
+        lookup.check(&indices)?;
+        let mut given = Vec::with_capacity(element_count(&lookup.result)?);
         let mut picked = Vec::new();
-        for &source in &lookup.sources {
-            given.push(i64::from(places[source.0].is_some()));
-            if let Some(at) = places[source.0] {
-                picked.push(lookup.entry(source, indices[at])?);
+        lookup.for_each_source(|place, part| {
+            given.push(i64::from(places[place].is_some()));
+            if let Some(at) = places[place] {
+                picked.push(lookup.entry((place, part), indices[at]));
             }
-        }
+        });
         let given = Array::from_i64s(mask.dtype(), &lookup.result, given)?;
         Ok(vec![given.into(), lut.pick(&[picked.len()], &picked)?.into()])
     }
