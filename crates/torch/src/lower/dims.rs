@@ -17,14 +17,16 @@ use crate::symexpr::{SymExpr, SymFn};
 /// Where the value of a symbol can be read while the program runs.
 #[derive(Debug, Clone)]
 pub(super) enum SymbolSource {
-    /// The symbol is the extent of that axis divided by a constant.
+    /// The extent of that axis is `factor · symbol + offset`.
     Axis {
         /// The tensor.
         value: Value,
         /// The axis.
         axis: usize,
-        /// The constant.
+        /// Not 0.
         factor: i64,
+        /// Any number.
+        offset: i64,
     },
     /// The symbol is this i32 scalar.
     Scalar(Value),
@@ -42,6 +44,13 @@ impl SymbolSources {
         self.sources.entry(name.to_owned()).or_insert(source);
     }
 
+    /// Declares that a symbol is another one, whose source it then has unless it has one.
+    pub(super) fn same(&mut self, name: &str, other: &str) {
+        if let Some(source) = self.sources.get(other).cloned() {
+            self.add(name, source);
+        }
+    }
+
     /// Whether the value of a symbol can be read.
     pub(super) fn has(&self, name: &str) -> bool {
         self.sources.contains_key(name)
@@ -53,13 +62,19 @@ impl SymbolSources {
             let mut symbol = None;
             dim.for_each_symbol(&mut |name| symbol = Some(name.to_owned()));
             let Some(symbol) = symbol else { continue };
-            let Some(factor) = dim.exact_div(&Dim::symbol(&symbol)).and_then(|f| f.as_const())
-            else {
-                continue;
-            };
-            self.add(&symbol, SymbolSource::Axis { value, axis, factor });
+            let Some((factor, offset)) = line(dim, &symbol) else { continue };
+            self.add(&symbol, SymbolSource::Axis { value, axis, factor, offset });
         }
     }
+}
+
+/// `factor` and `offset` of an extent that is `factor · symbol + offset`.
+fn line(dim: &Dim, symbol: &str) -> Option<(i64, i64)> {
+    let at = |n: i64| dim.substitute(&|name| (name == symbol).then_some(Dim::Const(n))).as_const();
+    let offset = at(0)?;
+    let factor = at(1)?.checked_sub(offset).filter(|&f| f != 0)?;
+    let again = Dim::symbol(symbol).mul(&Dim::Const(factor)).add(&Dim::Const(offset));
+    (again == *dim).then_some((factor, offset))
 }
 
 struct ToValue<'a, 'p> {
@@ -80,9 +95,13 @@ impl Algebra for ToValue<'_, '_> {
         })?;
         match source {
             SymbolSource::Scalar(value) => Ok(value),
-            SymbolSource::Axis { value, axis, factor } => {
+            SymbolSource::Axis { value, axis, factor, offset } => {
                 let b = &mut self.cx.b;
-                let extent = extent(b, value, axis)?;
+                let mut extent = extent(b, value, axis)?;
+                if offset != 0 {
+                    let minus = b.int(offset.saturating_neg())?;
+                    extent = Add {}.build(b, extent, minus)?;
+                }
                 if factor == 1 {
                     return Ok(extent);
                 }
@@ -331,4 +350,20 @@ pub fn from_scalar(cx: &mut Cx<'_>, x: Value) -> LowerResult<Dim> {
         cx.symbols.add(name, SymbolSource::Scalar(x));
     }
     Ok(dim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_are_read_from_linear_extents() {
+        let s = Dim::symbol("s");
+        let three = s.mul(&Dim::Const(3));
+        assert_eq!(line(&s, "s"), Some((1, 0)));
+        assert_eq!(line(&three.sub(&Dim::Const(2)), "s"), Some((3, -2)));
+        assert_eq!(line(&three.floor_div(&Dim::Const(2)), "s"), None);
+        assert_eq!(line(&s.mul(&s), "s"), None);
+        assert_eq!(line(&s.add(&Dim::symbol("t")), "s"), None);
+    }
 }

@@ -68,6 +68,10 @@ impl Cx<'_> {
             _ => {
                 let mut call = Call::new(op, node.target.overload.clone(), args, &node.loc);
                 call.outputs = node.outputs.len();
+                call.declared = match node.outputs.first() {
+                    Some(Output::Tensor(name)) => graph.tensors.get(name).map(declared),
+                    _ => None,
+                };
                 self.lower_call(&call)?
             }
         };
@@ -240,7 +244,7 @@ impl Cx<'_> {
                             format!("lowering gives {dtype}, the file declares {}", meta.dtype);
                         return Err(LowerError::new(codes::TYPE_MISMATCH, message));
                     }
-                    let shape = meta_dims(meta)?;
+                    let shape = declared(meta);
                     self.refine(value, &shape)?;
                     self.symbols.add_tensor(value, &shape);
                     self.declare_strides(tensor, meta);
@@ -282,6 +286,11 @@ impl Cx<'_> {
             names.insert(name.clone(), val);
         }
     }
+}
+
+/// The extents a tensor of the file is declared with; unknown where extents have no such expression.
+fn declared(meta: &TensorMeta) -> Vec<Dim> {
+    meta.sizes.iter().map(|expr| dims::to_dim(expr).unwrap_or(Dim::Unknown)).collect()
 }
 
 /// The extents a tensor of the file is declared with.

@@ -105,29 +105,40 @@ impl Cx<'_> {
                 format!("lowering gives {ty}, the file declares {want}"),
             ));
         }
-        let inferred = self.inferred(value)?;
-        let function = self.b.function_mut();
-        if let mlc_ir::Type::Tensor(ty) = &mut function.values[value].ty {
-            for ((have, want), inferred) in ty.shape.iter_mut().zip(dims).zip(inferred) {
-                if inferred == Dim::Unknown {
-                    *have = want.clone();
-                }
+        let symbols = &self.b.program.symbols;
+        let mut told = Vec::new();
+        for (have, want) in ty.shape.iter().zip(dims) {
+            let Some(name) = have.as_symbol().filter(|name| symbols.is_fresh(name)) else {
+                continue;
+            };
+            let mut known = *want != Dim::Unknown;
+            want.for_each_symbol(&mut |other| known &= other != name);
+            if known {
+                told.push((name.to_owned(), want.clone()));
             }
+        }
+        for (name, want) in told {
+            self.replace_symbol(&name, &want);
         }
         Ok(())
     }
 
-    /// The extents that inference gives for a value, unknown ones included.
-    fn inferred(&self, value: Value) -> LowerResult<Vec<Dim>> {
-        let shape = self.b.tensor(value)?.shape.clone();
-        let symbols = &self.b.program.symbols;
-        Ok(shape
-            .into_iter()
-            .map(|dim| match dim.as_symbol() {
-                Some(name) if symbols.is_fresh(name) => Dim::Unknown,
-                _ => dim,
-            })
-            .collect())
+    /// Gives an extent that inference could not tell the name that the file has for it, wherever it
+    /// occurs.
+    fn replace_symbol(&mut self, name: &str, by: &Dim) {
+        let at = |symbol: &str| (symbol == name).then(|| by.clone());
+        let function = self.b.function_mut();
+        let values: Vec<Value> = function.values.iter().map(|(value, _)| value).collect();
+        for value in values {
+            let value = &mut function.values[value];
+            value.ty = value.ty.map_dims(&mut |dim| dim.substitute(&at));
+            if let Some(content) = &mut value.content {
+                *content = content.iter().map(|dim| dim.substitute(&at)).collect();
+            }
+        }
+        if let Some(symbol) = by.as_symbol() {
+            self.symbols.same(symbol, name);
+        }
     }
 
     /// `x` converted to `dtype`.

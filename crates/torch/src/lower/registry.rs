@@ -69,11 +69,15 @@ impl Registry {
         self.lowerings.get(name).copied()
     }
 
-    /// The lowering of an op: by its name, or by rule from its in-place (`add_`) or copying
-    /// (`view_copy`) spelling.
+    /// The lowering of an op: by its name, or by rule from its in-place (`add_`, `__iadd__`) or
+    /// copying (`view_copy`) spelling.
     pub(super) fn find(&self, name: &str) -> Option<(LowerFn, Form)> {
         if let Some(lower) = self.plain(name) {
             return Some((lower, Form::Plain));
+        }
+        if let Some(base) = name.strip_prefix("aten.__i") {
+            let lower = self.plain(&format!("aten.__{base}"))?;
+            return Some((lower, Form::InPlace));
         }
         if let Some(base) = name.strip_suffix('_').filter(|base| !base.ends_with('_')) {
             return self.plain(base).map(|lower| (lower, Form::InPlace));

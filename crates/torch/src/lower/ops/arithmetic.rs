@@ -4,10 +4,11 @@ use mlc_ir::ops::{
     Add, Clip, Equal, FloorDiv, LogicalAnd, LogicalOr, LogicalXor, Maximum, Minimum, Mod, Mul, Pow,
     RealDiv, Select, Sqrt, Square, Sub,
 };
-use mlc_ir::{F64, Value};
+use mlc_ir::{Dim, F64, Value};
 use mlc_tensor::{DType, DTypeKind};
 
 use crate::lower::Cx;
+use crate::lower::alias;
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
 use crate::lower::registry::Lowering;
@@ -34,6 +35,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.addcmul", lower: addcmul },
     Lowering { name: "aten.addcdiv", lower: addcdiv },
     Lowering { name: "aten.lerp", lower: lerp },
+    Lowering { name: "aten.diff", lower: diff },
     Lowering { name: "aten.where", lower: where_ },
     Lowering { name: "aten.masked_fill", lower: masked_fill },
 ];
@@ -311,6 +313,36 @@ fn lerp(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let step = cx.binary(Mul {}, w, gap)?;
     let z = cx.binary(Add {}, x, step)?;
     cx.one(z)
+}
+
+/// Differences of neighbours along an axis, `n` times; of truth values, whether they differ.
+fn diff(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let x = call.tensor("self")?;
+    let (rank, dtype) = (cx.rank(x)?, cx.dtype(x)?);
+    let axis = super::axes::axis_arg(call, "dim", -1, rank)?;
+    let n = call.int_or("n", 1)?;
+    if rank == 0 || !(0..=1024).contains(&n) {
+        return Err(LowerError::argument(format!("differences {n} times on a rank of {rank}")));
+    }
+    let mut parts = vec![cx.read(x)?];
+    if let Some(before) = call.opt_tensor("prepend")? {
+        parts.insert(0, cx.read_as(before, dtype)?);
+    }
+    if let Some(after) = call.opt_tensor("append")? {
+        parts.push(cx.read_as(after, dtype)?);
+    }
+    let mut y = super::join::concat(cx, parts, axis)?;
+    for _ in 0..n {
+        let extent = cx.b.tensor(y)?.shape[axis].clone();
+        let (zero, one) = (Dim::Const(0), Dim::Const(1));
+        let next = alias::slice(cx, y, axis, (&one, &extent, 1))?;
+        let own = alias::slice(cx, y, axis, (&zero, &extent.sub(&one), 1))?;
+        y = match dtype {
+            DType::Bool => exclusive_or(cx, next, own)?,
+            _ => cx.binary(Sub {}, next, own)?,
+        };
+    }
+    cx.one(y)
 }
 
 /// `condition ? self : other`; the places of what is true where there are no branches.

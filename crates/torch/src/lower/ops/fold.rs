@@ -1,7 +1,7 @@
 //! Elements moved between channels and space, and windows as columns.
 
 use mlc_ir::attr::{PadMode, ScatterMode};
-use mlc_ir::ops::{Fill, Pad, PixelShuffle, PixelUnshuffle, Scatter};
+use mlc_ir::ops::{Add, Fill, Mul, Pad, PixelShuffle, PixelUnshuffle, Scatter};
 use mlc_ir::{Dim, F64, Value};
 
 use super::indices::{gather, transposed};
@@ -81,7 +81,7 @@ struct Windows {
 }
 
 /// Most windows' elements that are named one by one.
-const MAX_PLACES: i64 = 1 << 24;
+const MAX_PLACES: i64 = 1 << 22;
 
 impl Windows {
     fn new(call: &Call<'_>) -> LowerResult<Self> {
@@ -146,14 +146,46 @@ impl Windows {
     }
 }
 
-fn known_extents(height: &Dim, width: &Dim) -> LowerResult<[i64; 2]> {
-    match (height.as_const(), width.as_const()) {
-        (Some(height), Some(width)) if (0..1 << 30).contains(&height) && width < 1 << 30 => {
-            Ok([height, width])
-        }
-        _ => Err(LowerError::dynamic(format!("windows of an image of {height} by {width}"))
-            .help("fix the extents with `--input NAME=SHAPE`")),
+/// How many windows fit along an axis, where its extent is known or not.
+fn window_count(windows: &Windows, axis: usize, extent: &Dim) -> LowerResult<Dim> {
+    if let Some(extent) = extent.as_const() {
+        return Ok(Dim::Const(windows.count(axis, extent)?));
     }
+    let span = windows.dilation[axis] * (windows.kernel[axis] - 1) + 1;
+    let room = extent.add(&Dim::Const(2 * windows.padding[axis] - span));
+    Ok(room.floor_div(&Dim::Const(windows.stride[axis])).add(&Dim::Const(1)))
+}
+
+/// Known extents of an image.
+fn known_extents(height: &Dim, width: &Dim) -> Option<[i64; 2]> {
+    let side = |dim: &Dim| dim.as_const().filter(|n| (0..1 << 30).contains(n));
+    Some([side(height)?, side(width)?])
+}
+
+/// [`Windows::places`], computed while the program runs.
+fn run_time_places(
+    cx: &mut Cx<'_>,
+    windows: &Windows,
+    [counts, padded]: [&[Dim; 2]; 2],
+) -> LowerResult<Value> {
+    let mut lines = Vec::with_capacity(2);
+    for (axis, count) in counts.iter().enumerate() {
+        let own: Vec<i64> = (0..windows.kernel[axis]).map(|k| k * windows.dilation[axis]).collect();
+        let own = cx.b.ints(&own)?;
+        let own = alias::unsqueeze(cx, own, &[1])?;
+        let stride = windows.stride[axis];
+        let end = count.mul(&Dim::Const(stride));
+        let starts = alias::range(cx, &Dim::Const(0), &end, stride)?;
+        let starts = alias::unsqueeze(cx, starts, &[0])?;
+        let line = cx.binary(Add {}, own, starts)?;
+        let new = if axis == 0 { [1, 3] } else { [0, 2] };
+        lines.push(alias::unsqueeze(cx, line, &new)?);
+    }
+    let width = dims::scalar(cx, &padded[1])?;
+    let rows = cx.binary(Mul {}, lines[0], width)?;
+    let places = cx.binary(Add {}, rows, lines[1])?;
+    let kernel = Dim::Const(windows.kernel[0] * windows.kernel[1]);
+    cx.reshape(places, &[kernel.mul(&counts[0]).mul(&counts[1])])
 }
 
 /// The elements of each window as a column.
@@ -165,14 +197,14 @@ fn im2col(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let [channels, height, width] = image else {
         return Err(LowerError::invalid(format!("an image of rank {}", shape.len())));
     };
-    let extents = known_extents(height, width)?;
-    let counts = [windows.count(0, extents[0])?, windows.count(1, extents[1])?];
+    let counts = [window_count(&windows, 0, height)?, window_count(&windows, 1, width)?];
+    let extents = known_extents(height, width);
     let [kh, kw] = windows.kernel;
     let n = Dim::product(batch);
     let x = cx.read(x)?;
-    let y = if windows.tiles(extents) {
+    let y = if extents.is_some_and(|extents| windows.tiles(extents)) {
         let lines = n.mul(channels);
-        let split = [lines, counts[0].into(), kh.into(), counts[1].into(), kw.into()];
+        let split = [lines, counts[0].clone(), kh.into(), counts[1].clone(), kw.into()];
         let y = cx.reshape(x, &split)?;
         transposed(cx, y, &[0, 2, 4, 1, 3])?
     } else {
@@ -183,15 +215,20 @@ fn im2col(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
             let op = Pad { mode: PadMode::Constant, constant_val: F64(0.0) };
             y = op.build(&mut cx.b, y, amounts)?;
         }
-        let area = (extents[0] + 2 * ph) * (extents[1] + 2 * pw);
-        let y = cx.reshape(y, &[n, channels.clone(), area.into()])?;
-        let places = windows.places(extents)?;
-        let places = cx.b.ints(&places)?;
+        let padded = [height.add(&Dim::Const(2 * ph)), width.add(&Dim::Const(2 * pw))];
+        let y = cx.reshape(y, &[n, channels.clone(), padded[0].mul(&padded[1])])?;
+        let places = match extents {
+            Some(extents) => {
+                let places = windows.places(extents)?;
+                cx.b.ints(&places)?
+            }
+            None => run_time_places(cx, &windows, [&counts, &padded])?,
+        };
         gather(cx, y, 2, places)?
     };
     let mut to = batch.to_vec();
     to.push(channels.mul(&Dim::Const(kh * kw)));
-    to.push(Dim::Const(counts[0] * counts[1]));
+    to.push(counts[0].mul(&counts[1]));
     let y = cx.reshape(y, &to)?;
     cx.one(y)
 }
@@ -204,7 +241,10 @@ fn col2im(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let [height, width] = &size[..] else {
         return Err(LowerError::invalid("`output_size` is not two extents"));
     };
-    let extents = known_extents(height, width)?;
+    let extents = known_extents(height, width).ok_or_else(|| {
+        LowerError::dynamic(format!("windows of an image of {height} by {width}"))
+            .help("fix the extents with `--input NAME=SHAPE`")
+    })?;
     let shape = cx.shape(x)?;
     let (batch, columns) = shape.split_at(shape.len().saturating_sub(2));
     let [kh, kw] = windows.kernel;

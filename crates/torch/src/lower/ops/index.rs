@@ -27,7 +27,6 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.index_add", lower: index_add },
     Lowering { name: "aten.index_copy", lower: index_copy },
     Lowering { name: "aten.index_fill", lower: index_fill },
-    Lowering { name: "aten.embedding", lower: embedding },
     Lowering { name: "aten.masked_select", lower: masked_select },
     Lowering { name: "aten.nonzero", lower: nonzero },
     Lowering { name: "aten.argwhere", lower: nonzero },
@@ -301,15 +300,6 @@ fn put(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let extents = cx.b.tensor(x)?.shape.clone();
     let y = Index::new(cx, &extents, &[Some(indices)])?.put(cx, (x, source), mode)?;
     let y = cx.reshape(y, &shape)?;
-    cx.one(y)
-}
-
-/// Rows of a table. The other arguments say how it is trained.
-fn embedding(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    call.ignore(&["padding_idx", "scale_grad_by_freq", "sparse"]);
-    let table = cx.read(call.tensor("weight")?)?;
-    let indices = cx.read(call.tensor("indices")?)?;
-    let y = gather(cx, table, 0, indices)?;
     cx.one(y)
 }
 

@@ -253,7 +253,7 @@ fn repeated_places(cx: &mut Cx<'_>, repeats: Value) -> LowerResult<Value> {
     }
     if let Some(known) = cx.b.constant_of(repeats).map(|t| t.to_i64s()).transpose()? {
         let total = known.iter().try_fold(0i64, |sum, &n| sum.checked_add(n.max(0)));
-        if total.is_none_or(|n| n > 1 << 24) || known.iter().any(|&n| n < 0) {
+        if total.is_none_or(|n| n > 1 << 22) || known.iter().any(|&n| n < 0) {
             return Err(LowerError::argument("`repeats` asks for too many elements"));
         }
         let places: Vec<i64> =

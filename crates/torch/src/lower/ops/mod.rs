@@ -9,6 +9,7 @@ mod compare;
 mod conv;
 mod create;
 mod einsum;
+mod embedding;
 mod fold;
 mod grid;
 mod housekeeping;
@@ -17,9 +18,11 @@ mod indices;
 mod join;
 mod linear;
 mod mask;
+mod native_attention;
 mod norm;
 mod pad;
 mod pool;
+mod random;
 mod reduction;
 mod resize;
 mod scan;
@@ -27,6 +30,7 @@ mod scatter;
 mod slice;
 mod sort;
 mod spellings;
+mod taper;
 mod unary;
 mod vector_norm;
 mod view;
@@ -40,6 +44,7 @@ const FAMILIES: &[&[Lowering]] = &[
     scan::LOWERINGS,
     reduction::LOWERINGS,
     pool::LOWERINGS,
+    native_attention::LOWERINGS,
     norm::LOWERINGS,
     linear::LOWERINGS,
     einsum::LOWERINGS,
@@ -50,6 +55,9 @@ const FAMILIES: &[&[Lowering]] = &[
     compare::LOWERINGS,
     housekeeping::LOWERINGS,
     unary::LOWERINGS,
+    embedding::LOWERINGS,
+    taper::LOWERINGS,
+    random::LOWERINGS,
     fold::LOWERINGS,
     grid::LOWERINGS,
     resize::LOWERINGS,

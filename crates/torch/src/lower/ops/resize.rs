@@ -60,6 +60,12 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     },
 ];
 
+/// The longest axis that is resized.
+const LONGEST: i64 = 1 << 20;
+
+/// The longest axis of unknown extent for which rounding is checked: longer images are not expected.
+const CHECKED: i64 = 1 << 16;
+
 /// One axis that is resized.
 #[derive(Debug, Clone)]
 struct Axis {
@@ -99,7 +105,7 @@ impl Axis {
 }
 
 /// An extent times a scale factor, rounded down.
-fn scaled(extent: &Dim, scale: f64) -> LowerResult<Dim> {
+fn scaled(cx: &Cx<'_>, extent: &Dim, scale: f64) -> LowerResult<Dim> {
     if let Some(extent) = extent.as_const() {
         let product = (extent as f64 * scale).floor();
         if !(0.0..=f64::from(i32::MAX)).contains(&product) {
@@ -107,15 +113,22 @@ fn scaled(extent: &Dim, scale: f64) -> LowerResult<Dim> {
         }
         return Ok(Dim::Const(product as i64));
     }
-    for denominator in [1i64, 2, 4, 8, 16] {
-        let numerator = scale * denominator as f64;
-        if numerator.fract() == 0.0 && (1.0..65536.0).contains(&numerator) {
-            let product = extent.mul(&Dim::Const(numerator as i64));
-            return Ok(product.floor_div(&Dim::Const(denominator)));
-        }
+    let (low, high) = cx.b.program.symbols.bounds(extent);
+    let range = low.unwrap_or(1).max(1)..=high.unwrap_or(CHECKED).min(CHECKED);
+    if let Some((p, q)) = fraction(scale, range) {
+        return Ok(extent.mul(&Dim::Const(p)).floor_div(&Dim::Const(q)));
     }
     Err(LowerError::dynamic(format!("the extent `{extent}` times {scale} is not known"))
         .help("resize to a `size`, or fix the extents with `--input NAME=SHAPE`"))
+}
+
+/// A fraction for a scale factor that gives the same extents, whatever the rounding of the product,
+/// for all operands of a range.
+fn fraction(scale: f64, mut range: std::ops::RangeInclusive<i64>) -> Option<(i64, i64)> {
+    let nearest = |q: i64| ((scale * q as f64).round() as i64, q);
+    let close = |&(p, q): &(i64, i64)| (p as f64 / q as f64 / scale - 1.0).abs() < 1e-12 && p > 0;
+    let (p, q) = (1..=1024).map(nearest).find(close)?;
+    range.all(|n| (n as f64 * scale).floor() as i64 == n * p / q).then_some((p, q))
 }
 
 /// The operand and how each of its last `count` axes is resized.
@@ -158,7 +171,7 @@ fn plan(cx: &mut Cx<'_>, call: &Call<'_>, count: usize) -> LowerResult<(Value, V
             .zip(&shape[first..])
             .map(|(scale, extent)| {
                 let scale = scale.ok_or_else(|| LowerError::invalid("no size to resize to"))?;
-                scaled(extent, scale)
+                scaled(cx, extent, scale)
             })
             .collect::<LowerResult<_>>()?,
     };
@@ -168,20 +181,19 @@ fn plan(cx: &mut Cx<'_>, call: &Call<'_>, count: usize) -> LowerResult<(Value, V
     let axes = shape[first..].iter().zip(sizes).zip(scales);
     let axes: Vec<Axis> =
         axes.map(|((input, output), scale)| Axis { input: input.clone(), output, scale }).collect();
-    if axes.iter().any(|axis| [&axis.input, &axis.output].iter().any(|d| d.is(0))) {
-        return Err(LowerError::invalid("an image without elements is resized"));
+    let sides = || axes.iter().flat_map(|axis| [&axis.input, &axis.output]);
+    if let Some(side) = sides().filter_map(Dim::as_const).find(|n| !(1..=LONGEST).contains(n)) {
+        return Err(LowerError::argument(format!("an image is resized with an extent of {side}")));
     }
     Ok((cx.read(x)?, axes))
 }
 
+/// Resizes the last two axes of a batch of images.
+type PlaneStep<'a> = &'a dyn Fn(&mut Cx<'_>, Value, [&Axis; 2]) -> LowerResult<Value>;
+
 /// Resizes the last axes, `step` doing two of them at a time: an axis of extent 1 is added to one
 /// axis, and of three the first one is done apart.
-fn by_planes(
-    cx: &mut Cx<'_>,
-    x: Value,
-    axes: &[Axis],
-    step: &dyn Fn(&mut Cx<'_>, Value, [&Axis; 2]) -> LowerResult<Value>,
-) -> LowerResult<Value> {
+fn by_planes(cx: &mut Cx<'_>, x: Value, axes: &[Axis], step: PlaneStep<'_>) -> LowerResult<Value> {
     match axes {
         [one] => {
             let x = alias::unsqueeze(cx, x, &[2])?;
@@ -227,9 +239,6 @@ fn nearest(
     let y = by_planes(cx, x, &axes, &|cx, x, axes| nearest_plane(cx, x, axes, centred))?;
     finished(cx, y, (x, &axes))
 }
-
-/// The longest symbolic axis for which rounding is checked.
-const CHECKED: i64 = 1 << 14;
 
 /// Whether every element is repeated `factor` times: what torch does in exact arithmetic, checked for
 /// how it rounds.
@@ -362,7 +371,8 @@ impl Interpolation {
         }
         let mut y = x;
         for (place, axis) in axes.into_iter().enumerate() {
-            let stays = axis.input == axis.output && (bilinear || axis.is_proportional());
+            let stays =
+                axis.input == axis.output && (bilinear || self.smooth || axis.is_proportional());
             if stays {
                 continue;
             }
@@ -479,5 +489,18 @@ impl Interpolation {
             });
         }
         sum.ok_or_else(|| LowerError::invalid("nothing to interpolate between"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_factors_are_fractions() {
+        assert_eq!(fraction(3.6, 1..=CHECKED), Some((18, 5)));
+        assert_eq!(fraction(0.5, 1..=CHECKED), Some((1, 2)));
+        assert_eq!(fraction(2.0, 1..=CHECKED), Some((2, 1)));
+        assert_eq!(fraction(std::f64::consts::PI, 1..=CHECKED), None);
     }
 }

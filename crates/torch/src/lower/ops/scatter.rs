@@ -28,6 +28,9 @@ pub(super) const LOWERINGS: &[Lowering] = &[
 /// The part of `x` that begins at the first elements and has the extents `to`, apart from one axis.
 fn corner(cx: &mut Cx<'_>, x: Value, to: &[Dim], skip: Option<usize>) -> LowerResult<Value> {
     let mut y = x;
+    if cx.b.tensor(x)?.rank() != to.len() {
+        return Err(LowerError::invalid("indices and elements differ in rank"));
+    }
     for (axis, end) in to.iter().enumerate().filter(|(axis, _)| Some(*axis) != skip) {
         if cx.b.tensor(y)?.shape[axis] != *end {
             y = alias::slice(cx, y, axis, (&Dim::Const(0), end, 1))?;

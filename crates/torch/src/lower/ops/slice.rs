@@ -97,14 +97,15 @@ fn sliced(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<TensorId
     if step < 1 {
         return Err(LowerError::invalid(format!("`step` is {step}")));
     }
-    let start = match call.opt_dim("start")? {
-        Some(start) => bound(cx, &start, &extent),
-        None => Dim::Const(0),
-    };
-    let end = match call.opt_dim("end")? {
-        Some(end) => bound(cx, &end, &extent),
-        None => extent,
-    };
+    let start = call.opt_dim("start")?.unwrap_or(Dim::Const(0));
+    let end = call.opt_dim("end")?.unwrap_or_else(|| extent.clone());
+    // Where the file says that the part has `end − start` elements, both lie inside.
+    let declared = call.declared.as_ref().and_then(|shape| shape.get(axis));
+    let known = end.as_const().is_some() || start.as_const().is_some_and(|n| n < 0);
+    if step == 1 && !known && declared == Some(&end.sub(&start)) {
+        return part(cx, x, axis, (start, end, step));
+    }
+    let (start, end) = (bound(cx, &start, &extent), bound(cx, &end, &extent));
     let end = match (start.as_const(), end.as_const()) {
         (Some(a), Some(b)) => Dim::Const(a.max(b)),
         _ => end,
@@ -373,7 +374,7 @@ fn unfold(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 }
 
 /// Most elements that are picked one by one.
-const MAX_PICKED: i64 = 1 << 24;
+const MAX_PICKED: i64 = 1 << 22;
 
 /// A view of whole memory under other strides: a permuted reshape where it is one, the elements
 /// picked one by one elsewhere.
@@ -393,11 +394,13 @@ fn strided_view(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<Te
         return Err(LowerError::argument("`as_strided` on a tensor that does not fill its memory")
             .help("use slices, `unfold` or `permute`, or call `.contiguous().clone()` before"));
     };
-    if sizes.len() != strides.len() || strides.iter().chain([&offset]).any(|&s| s < 0) {
+    let negative = strides.iter().chain(&sizes).chain([&offset]).any(|&s| s < 0);
+    if sizes.len() != strides.len() || negative {
         return Err(LowerError::invalid(format!("sizes {sizes:?} with strides {strides:?}")));
     }
-    let total = known.iter().product::<i64>();
-    let count = sizes.iter().try_fold(1i64, |n, &size| n.checked_mul(size));
+    let product = |all: &[i64]| all.iter().try_fold(1i64, |n, &size| n.checked_mul(size));
+    let total = product(&known).ok_or_else(|| LowerError::invalid("a tensor is too large"))?;
+    let count = product(&sizes);
     let count = count.filter(|n| (0..=MAX_PICKED).contains(n)).ok_or_else(|| {
         LowerError::argument(format!("`as_strided` to {sizes:?}, which has too many elements"))
     })?;
@@ -455,7 +458,7 @@ fn written(
     let place = view(cx, target)?;
     let source = cx.read_as(call.tensor("src")?, dtype)?;
     let shape = cx.shape(place)?;
-    let source = dims::expand(cx, source, &shape)?;
+    let source = super::indices::widened(cx, source, &shape)?;
     cx.write(place, source)?;
     let value = cx.read(target)?;
     cx.one(value)
