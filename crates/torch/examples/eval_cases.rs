@@ -169,7 +169,19 @@ fn run(case: &Case) -> Outcome {
             worst = worst.max(off);
         }
     }
-    Ok(format!("{worst:.3} of the tolerance"))
+    Ok(format!("{worst:.3} of the tolerance; {}", ops(&program)))
+}
+
+/// How often each op stands in a program.
+fn ops(program: &mlc_ir::Program) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, function) in program.functions.iter() {
+        function.for_each_node(&mut |_, node| {
+            *counts.entry(function.nodes[node].op.spec().name).or_default() += 1;
+        });
+    }
+    let counts: Vec<String> = counts.iter().map(|(op, n)| format!("{n} {op}")).collect();
+    counts.join(", ")
 }
 
 fn first(found: &mlc_diag::Diagnostics, stage: &str) -> (String, String) {

@@ -43,7 +43,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
 const MOST_SEEN: usize = 1 << 22;
 
 /// Operands of one rank of at least 3, of equal extents before the last two axes.
-struct Attention {
+pub(super) struct Attention {
     query: Value,
     key: Value,
     value: Value,
@@ -53,9 +53,17 @@ struct Attention {
     scale: Option<f64>,
     /// Axes of extent 1 that were added in front.
     added: usize,
+    /// Whether a query without keys gives zeros, not NaN.
+    zeros: bool,
 }
 
 impl Attention {
+    /// Attention of operands that fit each other, with the usual factor; a query without keys gives
+    /// NaN.
+    pub(super) fn new([query, key, value]: [Value; 3], mask: Option<Value>) -> Self {
+        Self { query, key, value, mask, scale: None, added: 0, zeros: false }
+    }
+
     fn of(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Self> {
         let mut read = |name| cx.read(call.tensor(name)?);
         let [query, key, value] = [read("query")?, read("key")?, read("value")?];
@@ -71,7 +79,15 @@ impl Attention {
         }
         let name = if call.has("attn_bias") { "attn_bias" } else { "attn_mask" };
         let mask = call.opt_tensor(name)?.map(|mask| cx.read(mask)).transpose()?;
-        let mut this = Self { query, key, value, mask, scale: call.opt_float("scale")?, added: 0 };
+        let mut this = Self {
+            query,
+            key,
+            value,
+            mask,
+            scale: call.opt_float("scale")?,
+            added: 0,
+            zeros: true,
+        };
         if rank == 2 {
             this.added = 1;
             for operand in [&mut this.query, &mut this.key, &mut this.value] {
@@ -192,15 +208,15 @@ impl Attention {
         cx.binary(Mul {}, self.query, factor)
     }
 
-    /// The result of the op. A query that attends to no key gives zeros.
-    fn result(&self, cx: &mut Cx<'_>) -> LowerResult<Value> {
+    /// The result of the op.
+    pub(super) fn result(&self, cx: &mut Cx<'_>) -> LowerResult<Value> {
         let query = self.scaled_query(cx)?;
         let op = ScaledDotProductAttention {};
         let y = op.build(&mut cx.b, query, self.key, self.value, self.mask)?;
         self.guarded(cx, y)
     }
 
-    /// `y`, zero where the mask leaves no key.
+    /// `y`, zero where the mask leaves no key and zeros are wanted.
     fn guarded(&self, cx: &mut Cx<'_>, y: Value) -> LowerResult<Value> {
         let Some(attends) = self.attends(cx)? else { return Ok(y) };
         let zero = cx.b.scalar(cx.b.tensor(y)?.dtype, 0.0)?;
@@ -208,10 +224,12 @@ impl Attention {
     }
 
     /// Whether each query has a key, the axis of keys kept with extent 1; `None` where every one is
-    /// known to have.
+    /// known to have, or it does not matter.
     fn attends(&self, cx: &mut Cx<'_>) -> LowerResult<Option<Value>> {
-        let Some(mask) = self.mask else { return Ok(None) };
-        if self.is_lower_triangle(cx, mask) || never_empty(cx, mask)? {
+        let Some(mask) = self.mask.filter(|_| self.zeros) else { return Ok(None) };
+        let bounded =
+            cx.b.tensor(mask)?.dtype.is_float() && largest(cx, mask, 0).is_some_and(f64::is_finite);
+        if self.is_lower_triangle(cx, mask) || bounded || never_empty(cx, mask)? {
             return Ok(None);
         }
         let axes = Some(vec![-1]);
@@ -252,6 +270,14 @@ impl Attention {
         }
     }
 
+    /// How much of each value the result of a query has: zeros where the mask leaves no key
+    /// and zeros are wanted.
+    pub(super) fn weights(&self, cx: &mut Cx<'_>) -> LowerResult<Value> {
+        let scores = self.scores(cx)?;
+        let weights = cx.unary(Softmax { axis: -1 }, scores)?;
+        self.guarded(cx, weights)
+    }
+
     /// A result without the axes that were added.
     fn unwrapped(&self, cx: &mut Cx<'_>, y: Value) -> LowerResult<Value> {
         let axes: Vec<usize> = (0..self.added).collect();
@@ -273,13 +299,52 @@ fn is_positions(cx: &Cx<'_>, value: Value) -> bool {
 
 /// `0, 1, 2, …` below an extent, as `i32`.
 pub(super) fn positions(cx: &mut Cx<'_>, extent: &Dim) -> LowerResult<Value> {
-    if let Some(n) = extent.as_const() {
+    if let Some(n) = extent.as_const().filter(|&n| n <= MOST_SEEN as i64) {
         return Ok(cx.b.ints(&(0..n).collect::<Vec<_>>())?);
     }
     let (end, zero, one) = (dims::scalar(cx, extent)?, cx.b.int(0)?, cx.b.int(1)?);
     let y = Range1d {}.build(&mut cx.b, end, zero, one)?;
     cx.refine(y, std::slice::from_ref(extent))?;
     Ok(y)
+}
+
+/// The largest absolute value that a float can have, as far as the ops it is made of tell; infinite
+/// beyond the range of its type.
+fn largest(cx: &Cx<'_>, value: Value, depth: u32) -> Option<f64> {
+    use mlc_ir::Op;
+    /// Ops that are looked through.
+    const DEEPEST: u32 = 16;
+    let ty = cx.b.tensor(value).ok()?;
+    let most = match ty.dtype {
+        DType::F32 | DType::F64 | DType::Bf16 => f64::from(f32::MAX),
+        DType::F16 => 65504.0,
+        dtype => return dtype.int_range().map(|(low, high)| -(low as f64).min(-(high as f64))),
+    };
+    let (_, node) = cx.b.function().def(value).filter(|_| depth < DEEPEST)?;
+    let of = |i: usize| largest(cx, *node.operands.all().get(i)?, depth + 1);
+    let found = match &node.op {
+        Op::Const(_) => {
+            let tensor = cx.b.constant_of(value).filter(|t| t.count() <= MOST_SEEN)?;
+            let all = tensor.to_f64s().ok()?;
+            if all.iter().any(|x| x.is_nan()) {
+                return None;
+            }
+            all.iter().fold(0.0, |m: f64, x| m.max(x.abs()))
+        }
+        Op::Add(_) | Op::Sub(_) => of(0)? + of(1)?,
+        Op::Mul(_) => of(0)? * of(1)?,
+        Op::Select(_) => of(1)?.max(of(2)?),
+        Op::Fill(_) => of(1)?,
+        Op::Cast(_)
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::ExpandDims(_)
+        | Op::Squeeze(_)
+        | Op::Tile(_)
+        | Op::SliceByIndex(_) => of(0)?,
+        _ => return None,
+    };
+    Some(if found <= most { found } else { f64::INFINITY })
 }
 
 /// Whether a mask is known to leave each query a key.
@@ -330,9 +395,7 @@ fn plain(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 fn math(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let attention = Attention::of(cx, call)?;
     let y = attention.result(cx)?;
-    let scores = attention.scores(cx)?;
-    let weights = cx.unary(Softmax { axis: -1 }, scores)?;
-    let weights = attention.guarded(cx, weights)?;
+    let weights = attention.weights(cx)?;
     let (y, weights) = (attention.unwrapped(cx, y)?, attention.unwrapped(cx, weights)?);
     Ok(vec![cx.fresh(y), cx.fresh(weights)])
 }

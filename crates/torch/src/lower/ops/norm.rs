@@ -215,20 +215,35 @@ fn statistics(
     Ok((mean, cx.unary(Rsqrt { epsilon: F64(eps) }, var)?))
 }
 
+/// `layer_norm` over the last axis.
+pub(super) fn last_axis_norm(
+    cx: &mut Cx<'_>,
+    x: Value,
+    (parameters, epsilon): ([Option<Value>; 2], F64),
+) -> LowerResult<Value> {
+    let last = cx.b.tensor(x)?.rank().saturating_sub(1);
+    layer_norm_value(cx, x, (&[last], parameters, epsilon))
+}
+
+fn layer_norm_value(
+    cx: &mut Cx<'_>,
+    x: Value,
+    (axes, parameters, epsilon): (&[usize], [Option<Value>; 2], F64),
+) -> LowerResult<Value> {
+    let known = all_known(cx, &parameters);
+    let [gamma, beta] = if known { parameters } else { [None, None] };
+    let over = Some(axes.iter().map(|&a| a as i64).collect());
+    let y = LayerNorm { axes: over, epsilon }.build(&mut cx.b, x, gamma, beta)?;
+    if known { Ok(y) } else { affine_last(cx, y, parameters) }
+}
+
 fn layer_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     call.ignore(&["cudnn_enable"]);
     let x = cx.read(call.tensor("input")?)?;
     let axes = normalized_axes(cx, call, x)?;
     let parameters = parameters(cx, call)?;
     let eps = call.float_or("eps", 1e-5)?;
-    let known = all_known(cx, &parameters);
-    let [gamma, beta] = if known { parameters } else { [None, None] };
-    let over = Some(axes.iter().map(|&a| a as i64).collect());
-    let op = LayerNorm { axes: over, epsilon: F64(eps) };
-    let mut y = op.build(&mut cx.b, x, gamma, beta)?;
-    if !known {
-        y = affine_last(cx, y, parameters)?;
-    }
+    let y = layer_norm_value(cx, x, (&axes, parameters, F64(eps)))?;
     let mut outputs = vec![cx.fresh(y)];
     if call.outputs > 1 {
         let (mean, scale) = statistics(cx, x, (&axes, eps))?;

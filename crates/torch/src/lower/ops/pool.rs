@@ -38,8 +38,11 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.avg_pool3d", lower: |cx, call| avg_pool(cx, call, 3) },
 ];
 
-/// Most elements of a window whose positions are told.
+/// Most elements of a window that are looked at one by one.
 const MOST_TAPS: usize = 1024;
+
+/// Most elements of a channel whose positions are told.
+const MOST_POSITIONS: i64 = 1 << 24;
 
 /// How windows lie along one axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +77,15 @@ impl Axis {
         }
         let span = (kernel - 1).checked_mul(dilation).filter(|s| pad <= *s).ok_or_else(wrong)?;
         let room = extent.add(&Dim::Const(2 * pad)).sub(&Dim::Const(span)).sub(&Dim::Const(1));
+        if dilation != 1 && usize::try_from(kernel).map_or(true, |k| k > MOST_TAPS) {
+            let message = format!("a window of {kernel} elements with a dilation of {dilation}");
+            return Err(LowerError::argument(format!("{message}; up to {MOST_TAPS} are possible")));
+        }
+        if room.as_const().is_some_and(|n| n < 0) {
+            return Err(LowerError::invalid(format!(
+                "a window of {kernel} over {extent} elements"
+            )));
+        }
         let (step, one) = (Dim::Const(stride), Dim::Const(1));
         let this = |extra, windows, surplus| {
             Ok(Self { kernel, stride, dilation, pad, extra, windows, surplus })
@@ -252,7 +264,7 @@ fn max_indices(cx: &mut Cx<'_>, pool: &Pool) -> LowerResult<Option<Value>> {
         taps = taps.saturating_mul(usize::try_from(axis.kernel).unwrap_or(usize::MAX));
     }
     let count = extents.iter().try_fold(1i64, |n, &e| n.checked_mul(e));
-    let Some(count) = count.filter(|&n| n <= i64::from(i32::MAX)) else { return Ok(None) };
+    let Some(count) = count.filter(|&n| n <= MOST_POSITIONS) else { return Ok(None) };
     if taps > MOST_TAPS {
         return Ok(None);
     }
@@ -330,4 +342,57 @@ fn avg_pool(cx: &mut Cx<'_>, call: &Call<'_>, spatial: usize) -> LowerResult<Vec
     }
     let y = pool.finish(cx, y)?;
     cx.one(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of windows as torch documents it.
+    fn windows(i: i64, [k, s, d, p]: [i64; 4], ceil: bool) -> i64 {
+        let room = i + 2 * p - d * (k - 1) - 1;
+        let mut n = (room + if ceil { s - 1 } else { 0 }).div_euclid(s) + 1;
+        if ceil && (n - 1) * s >= i + p {
+            n -= 1;
+        }
+        n
+    }
+
+    fn sizes() -> impl Iterator<Item = (i64, [i64; 4])> {
+        let kernels = (1..5).flat_map(|k| (1..5).map(move |s| (k, s)));
+        let more = kernels.flat_map(|(k, s)| (1..3).map(move |d| (k, s, d)));
+        let all = more.flat_map(|(k, s, d)| {
+            let most = (d * (k - 1) + 1) / 2;
+            (0..=most.min(d * (k - 1))).map(move |p| [k, s, d, p])
+        });
+        all.flat_map(|w| (1..14).map(move |i| (i, w)))
+            .filter(|(i, [k, _, d, p])| i + 2 * p > d * (k - 1))
+    }
+
+    #[test]
+    fn padding_gives_the_number_of_windows() {
+        for (i, w) in sizes() {
+            for ceil in [false, true] {
+                let axis = Axis::new(&Dim::Const(i), w, ceil).unwrap();
+                let want = windows(i, w, ceil);
+                assert_eq!(axis.windows, Dim::Const(want), "{i} {w:?} {ceil}");
+                let [k, s, d, p] = w;
+                let padded = (i + 2 * p + axis.extra - d * (k - 1) - 1).div_euclid(s) + 1;
+                assert_eq!(padded, want, "{i} {w:?} {ceil}");
+            }
+        }
+    }
+
+    #[test]
+    fn dynamic_extents_give_at_most_one_window_too_many() {
+        for (i, w) in sizes() {
+            let axis = Axis::new(&Dim::symbol("i"), w, true).unwrap();
+            let want = windows(i, w, true);
+            let told = axis.windows.substitute(&|_| Some(Dim::Const(i)));
+            assert_eq!(told, Dim::Const(want), "{i} {w:?}");
+            let [k, s, d, p] = w;
+            let padded = (i + 2 * p + axis.extra - d * (k - 1) - 1).div_euclid(s) + 1;
+            assert!(padded == want || (axis.surplus && padded == want + 1), "{i} {w:?}");
+        }
+    }
 }
