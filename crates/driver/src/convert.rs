@@ -212,6 +212,7 @@ impl Driver {
         }
         let lowered = self.lower(&source, options, observer)?;
         notes.extend(lowered.report.diagnostics.clone());
+        notes.extend(interface::single_features(&lowered.program, &main, lowered.opset));
         let verified = compare(&source.program, &lowered.program, &main, options, &mut notes)?;
         let notes = options.levels.apply(notes);
         if notes.has_errors() {
@@ -231,8 +232,11 @@ impl Driver {
         options: &ConvertOptions,
         observer: &mut dyn Observer,
     ) -> Result<Lowered, Diagnostics> {
-        let narrowing =
-            Narrowing { to: options.precision.as_str(), keep: options.keep_fp32.clone() };
+        let narrowing = Narrowing {
+            to: options.precision.as_str(),
+            keep: options.keep_fp32.clone(),
+            target: options.target.map(Target::opset),
+        };
         let front = compose(options.preset, options.passes.as_deref(), &narrowing)?;
         let mut program = source.program.clone();
         let mut report = PassManager::new(self.passes())
@@ -351,7 +355,7 @@ fn check_output(options: &ConvertOptions) -> Result<(), Diagnostics> {
             .help("name the package `NAME.mlpackage`; `NAME.mlc` or `-` gives text IR")
             .into());
     }
-    output::check(path, options.force)
+    output::check_output(path, options.force)
 }
 
 /// One line about why a version of Core ML is too old.
@@ -454,7 +458,7 @@ fn describe(
 ) -> ConvertReport {
     let main = main_of(&lowered.program);
     let (inputs, outputs, states) = features(&lowered.program, &main);
-    let kept = lowered.report.runs.iter().filter_map(|run| run.counters.get("kept-fp32")).sum();
+    let kept = lowered.report.runs.iter().filter_map(|run| run.counters.get("ops kept")).sum();
     ConvertReport {
         input: options.input.to_string_lossy().into_owned(),
         output: options.output.to_string_lossy().into_owned(),

@@ -80,7 +80,8 @@ fn read_file(name: &str, file: &str) -> Result<Array, Diagnostics> {
     let path = Path::new(&path);
     let read = |path: &Path| {
         fs::read(path).map_err(|e| {
-            crate::input::file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}"))
+            let message = format!("cannot be read: {e}");
+            Diagnostics::from(crate::input::file_problem(codes::FILE_NOT_FOUND, path, message))
         })
     };
     let wrong = |message: String| crate::input::file_problem(codes::UNKNOWN_FORMAT, path, message);

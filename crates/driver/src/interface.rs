@@ -1,7 +1,10 @@
 //! Changes to what the caller of a model sees: names, and which outputs there are.
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
-use mlc_ir::{FuncId, Output, Program};
+use mlc_ir::{FuncId, Output, ParamKind, Program, Type};
+use mlc_target::io::{Direction, feature_dtypes};
+use mlc_target::{DataType, Opset};
+use mlc_tensor::DType;
 
 /// Renames inputs and outputs, then keeps the outputs named in `keep`, in that order, if there are
 /// any.
@@ -61,7 +64,7 @@ pub(crate) fn adjust(
                 None => {
                     let names: Vec<&str> =
                         function.outputs.iter().map(|o| o.name.as_str()).collect();
-                    found.push(unknown("--output", name, &names));
+                    found.push(unknown("--output-name", name, &names));
                 }
             }
         }
@@ -79,4 +82,45 @@ fn unknown(flag: &str, name: &str, known: &[&str]) -> Diagnostic {
     Diagnostic::new(codes::BAD_ARGUMENT, format!("the model has no feature `{name}`"))
         .at(Place::Argument(flag.into()))
         .help(format!("there is {}", shown.join(", ")))
+}
+
+/// Says which inputs and outputs of a program that computes in half precision are of single precision,
+/// where `opset` takes half ones.
+pub(crate) fn single_features(program: &Program, name: &str, opset: Opset) -> Option<Diagnostic> {
+    let function = &program.functions[program.function(name)?];
+    let is = |ty: &Type, dtype| ty.as_tensor().is_some_and(|ty| ty.dtype == dtype);
+    let takes_half = |way| feature_dtypes(opset, way).any(|dtype| dtype == DataType::Fp16);
+    let mut computes_half = false;
+    function.for_each_node(&mut |_, node| {
+        let results = &function.nodes[node].results;
+        computes_half |= results.iter().any(|&value| is(function.ty(value), DType::F16));
+    });
+    if !computes_half {
+        return None;
+    }
+    let body = &function.regions[function.body];
+    let inputs = function.params.iter().zip(&body.args).filter(|(param, arg)| {
+        param.kind == ParamKind::Input
+            && takes_half(Direction::Input)
+            && is(function.ty(**arg), DType::F32)
+    });
+    let outputs = function.outputs.iter().zip(&body.results).filter(|(_, result)| {
+        takes_half(Direction::Output) && is(function.ty(**result), DType::F32)
+    });
+    let names: Vec<&str> = inputs
+        .map(|(param, _)| param.name.as_str())
+        .chain(outputs.map(|(output, _)| output.name.as_str()))
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let message = "the program computes in f16 and has inputs or outputs of f32";
+    let mut note = Diagnostic::new(codes::FP32_IO, message).help(format!(
+        "`precision{{io=[{}]}}` in `--passes` makes them f16, if the app can pass that",
+        names.join(",")
+    ));
+    for name in names {
+        note = note.at(Place::Argument(name.into()));
+    }
+    Some(note)
 }

@@ -10,7 +10,7 @@ use mlc_pass::{Observer, PassManager, Pipeline, Replay, Report, RunOptions};
 use mlc_target::Opset;
 
 use crate::verify::EvaluatorCheck;
-use crate::{Driver, Kind, output};
+use crate::{Driver, Kind, Levels, output};
 
 /// What to run and on what.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct OptOptions {
     pub target: Option<Opset>,
     /// A reproducer to run in place of input and pipeline.
     pub replay: Option<PathBuf>,
+    /// Severities.
+    pub levels: Levels,
 }
 
 /// What happened.
@@ -42,6 +44,8 @@ pub struct OptReport {
     pub passes: Report,
     /// The pipeline, as it was run.
     pub pipeline: String,
+    /// The text of the result, where the output is `-`; the caller prints it.
+    pub text: Option<String>,
 }
 
 /// How the pass manager prints programs.
@@ -50,16 +54,17 @@ pub(crate) fn printer(program: &Program) -> String {
 }
 
 impl Driver {
-    /// Runs a pipeline and writes the result.
+    /// Runs a pipeline and writes the result, unless it goes to stdout.
     ///
     /// # Errors
-    /// The model or the pipeline is wrong, or a pass failed. No output is left then.
+    /// The model or the pipeline is wrong, a pass failed, or found what is denied. No output is left
+    /// then.
     pub fn opt(
         &self,
         options: &OptOptions,
         observer: &mut dyn Observer,
     ) -> Result<OptReport, Diagnostics> {
-        output::check(&options.output, options.force)?;
+        output::check_output(&options.output, options.force)?;
         let mut run = options.run.clone();
         run.printer = Some(printer);
         let (mut program, pipeline) = match &options.replay {
@@ -76,13 +81,13 @@ impl Driver {
             }
         };
         let mut check = EvaluatorCheck;
-        let report = PassManager::new(self.passes())
+        let mut report = PassManager::new(self.passes())
             .options(run)
             .numbers(&mut check)
             .observer(observer)
             .run(&pipeline, &mut program)
             .map_err(|failure| {
-                let mut diagnostics = failure.diagnostics;
+                let mut diagnostics = options.levels.apply(failure.diagnostics);
                 if let Some(folder) = failure.reproducer {
                     let message = format!("a reproducer is in {}", folder.display());
                     diagnostics.push(
@@ -92,23 +97,12 @@ impl Driver {
                 }
                 diagnostics
             })?;
-        self.write_program(&program, options)?;
-        Ok(OptReport { passes: report, pipeline: pipeline.to_string() })
-    }
-
-    fn write_program(&self, program: &Program, options: &OptOptions) -> Result<(), Diagnostics> {
-        if options.output.extension().is_some_and(|e| e == "mlpackage") {
-            let opset = match options.target {
-                Some(opset) => opset,
-                None => lowest(program)?,
-            };
-            let existing = if options.force { Existing::Replace } else { Existing::Refuse };
-            mlc_coreml::emit::emit(program, &options.output, &EmitOptions::new(opset), existing)?;
-            return Ok(());
+        report.diagnostics = options.levels.apply(report.diagnostics);
+        if report.diagnostics.has_errors() {
+            return Err(report.diagnostics);
         }
-        let print = mlc_text::PrintOptions { locations: options.locations, ..Default::default() };
-        let text = mlc_text::print(program, &print);
-        output::write_text(&options.output, text.as_bytes(), options.force)
+        let text = write_program(&program, options)?;
+        Ok(OptReport { passes: report, pipeline: pipeline.to_string(), text })
     }
 
     /// The text of the model at `path`.
@@ -133,6 +127,26 @@ impl Driver {
             mlc_text::PrintOptions { function, locations, header: true, ..Default::default() };
         Ok(mlc_text::print(&program, &print))
     }
+}
+
+/// Writes the package or the text; the text itself where the output is `-`.
+fn write_program(program: &Program, options: &OptOptions) -> Result<Option<String>, Diagnostics> {
+    if options.output.extension().is_some_and(|e| e == "mlpackage") {
+        let opset = match options.target {
+            Some(opset) => opset,
+            None => lowest(program)?,
+        };
+        let existing = if options.force { Existing::Replace } else { Existing::Refuse };
+        mlc_coreml::emit::emit(program, &options.output, &EmitOptions::new(opset), existing)?;
+        return Ok(None);
+    }
+    let print = mlc_text::PrintOptions { locations: options.locations, ..Default::default() };
+    let text = mlc_text::print(program, &print);
+    if options.output == Path::new("-") {
+        return Ok(Some(text));
+    }
+    output::write_text(&options.output, text.as_bytes(), options.force)?;
+    Ok(None)
 }
 
 /// The lowest version of Core ML that holds `program` as it stands.

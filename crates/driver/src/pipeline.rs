@@ -11,6 +11,8 @@ pub struct Narrowing {
     pub to: &'static str,
     /// Ops that stay in single precision: op kinds, name globs, module paths.
     pub keep: Vec<String>,
+    /// The version of Core ML that was asked for: some ops compute in half precision only from one on.
+    pub target: Option<Opset>,
 }
 
 /// The passes that do not depend on the target: those of the preset or the user's own, and the
@@ -28,7 +30,8 @@ pub fn compose(
         None => preset(level)?,
     };
     let keep = narrowing.keep.iter().map(|k| format!("{k:?}")).collect::<Vec<_>>().join(",");
-    let precision = format!("precision{{to={},keep=[{keep}]}}", narrowing.to);
+    let target = narrowing.target.map_or_else(String::new, |opset| format!(",target={opset}"));
+    let precision = format!("precision{{to={},keep=[{keep}]{target}}}", narrowing.to);
     let tail = match level {
         Preset::O0 => precision,
         _ => format!("{precision},cleanup"),

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use mlc_diag::{Diagnostic, Diagnostics, codes};
-use mlc_eval::{Array, EvalError, Evaluator};
+use mlc_eval::{Array, EvalError, EvalValue, Evaluator, States};
 use mlc_ir::{Function, Program};
 use mlc_pass::{NumbersCheck, Numerics};
 use serde::Serialize;
 
 use crate::compare::{Distance, Tolerance, distance};
 use crate::feed::{self, Feed};
+use crate::overflow::{self, Overflow};
 use crate::{Driver, Kind};
 
 /// Agreement at single precision.
@@ -89,27 +90,20 @@ pub fn verify_programs(
         let mut new_states = after.initial_states().map_err(|e| evaluation("result", &e))?;
         for step in 0..options.steps.max(1) as u64 {
             let feed = Feed::Random(seed.wrapping_add(step.wrapping_mul(7919)));
-            let mut inputs = feed::inputs(reference, function, &[], &feed)?;
-            let expected = match before.run(&inputs, &mut states) {
-                Err(error) if is_undefined(&error) => {
-                    // Random integers may be no indices; zeros always are.
-                    zero_ints(&mut inputs).map_err(|e| evaluation("inputs", &e))?;
-                    before.run(&inputs, &mut states).map_err(|e| evaluation("reference", &e))?
-                }
-                result => result.map_err(|e| evaluation("reference", &e))?,
-            };
+            let inputs = feed::inputs(reference, function, &[], &feed)?;
+            let (inputs, expected) = run_reference(&mut before, inputs, &mut states)?;
             let inputs = adapt(&inputs, &got.functions[g])?;
+            let start = new_states.clone();
             let outputs =
                 after.run(&inputs, &mut new_states).map_err(|e| evaluation("result", &e))?;
-            let arrays = |values: Vec<mlc_eval::EvalValue>, what: &str| {
-                values
-                    .iter()
-                    .map(|v| v.array().cloned())
-                    .collect::<Result<Vec<Array>, _>>()
-                    .map_err(|e| evaluation(what, &e))
-            };
-            let (expected, outputs) = (arrays(expected, "reference")?, arrays(outputs, "result")?);
-            report.samples.push(compare(function, &expected, &outputs, options, &mut found));
+            let outputs = arrays(&outputs, "result")?;
+            let compared = compare(function, &expected, &outputs, options, &mut found);
+            if compared.outputs.iter().any(|(_, distance)| distance.non_finite > 0)
+                && let Some(overflow) = overflow::first(got, g, &inputs, start)
+            {
+                found.push(explain(&overflow));
+            }
+            report.samples.push(compared);
         }
     }
     for sample in &report.samples {
@@ -119,6 +113,53 @@ pub fn verify_programs(
     }
     report.agrees = !found.has_errors();
     if report.agrees { Ok(report) } else { Err(found) }
+}
+
+/// Runs the reference, with zeros for integers if random ones turn out to be no indices. Gives the
+/// inputs that were used, too.
+fn run_reference(
+    evaluator: &mut Evaluator<'_>,
+    mut inputs: Vec<Array>,
+    states: &mut States,
+) -> Result<(Vec<Array>, Vec<Array>), Diagnostics> {
+    let outputs = match evaluator.run(&inputs, states) {
+        Err(error) if is_undefined(&error) => {
+            zero_ints(&mut inputs).map_err(|e| evaluation("inputs", &e))?;
+            evaluator.run(&inputs, states)
+        }
+        result => result,
+    };
+    let outputs = outputs.map_err(|e| evaluation("reference", &e))?;
+    let outputs = arrays(&outputs, "reference")?;
+    Ok((inputs, outputs))
+}
+
+fn arrays(values: &[EvalValue], what: &str) -> Result<Vec<Array>, Diagnostics> {
+    values
+        .iter()
+        .map(|v| v.array().cloned())
+        .collect::<Result<_, _>>()
+        .map_err(|e| evaluation(what, &e))
+}
+
+/// Where a result stopped being finite, and what keeps it so.
+fn explain(overflow: &Overflow) -> Diagnostic {
+    let what = if overflow.nan { "NaN" } else { "infinite" };
+    let selector = overflow.loc.module.as_deref().unwrap_or(overflow.op).to_owned();
+    Diagnostic::new(
+        codes::VERIFY_MISMATCH,
+        format!(
+            "`{}` of {} is the first op with a result that is {what}",
+            overflow.op, overflow.dtype
+        ),
+    )
+    .at_op(&overflow.loc)
+    .note(format!(
+        "the greatest value before it is {:.1}; f16 ends at 65504",
+        overflow.greatest_before
+    ))
+    .help(format!("keep it in single precision: `--keep-fp32 {selector}`"))
+    .fix(format!("--keep-fp32 {selector}"))
 }
 
 fn is_undefined(error: &EvalError) -> bool {
