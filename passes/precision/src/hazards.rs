@@ -192,20 +192,32 @@ impl Search<'_> {
             self.op(node),
             Op::Add(_) | Op::Sub(_) | Op::Maximum(_) | Op::Clip(_) | Op::Threshold(_)
         );
-        let mut work = if guard { vec![node] } else { Vec::new() };
-        while let Some(node) = work.pop() {
+        // Each entry is an op that passes the guarded value on, and the ops that moved it until then:
+        // they must not narrow it on its way either.
+        let mut work = if guard { vec![(node, Vec::new())] } else { Vec::new() };
+        let mut seen = BTreeSet::from([node]);
+        while let Some((node, way)) = work.pop() {
             for &result in &self.function.nodes[node].results {
                 for &user in self.uses.users(result) {
                     let data = &self.function.nodes[user];
+                    let moves = data.op.spec().traits.has(Trait::View)
+                        || matches!(data.op, Op::Tile(_) | Op::SliceByIndex(_) | Op::Concat(_));
                     let (keep, goes_on) = match &data.op {
                         Op::RealDiv(_) => (data.operands.slot(1).contains(&result), false),
                         Op::Rsqrt(_) | Op::Inverse(_) | Op::Log(_) => (true, false),
                         Op::Sqrt(_) | Op::Pow(_) => (true, true),
-                        op => (false, op.spec().traits.has(Trait::View)),
+                        _ => (false, moves),
                     };
-                    let new = !keep || found.kept.insert(user);
-                    if goes_on && new {
-                        work.push(user);
+                    if keep {
+                        found.kept.extend(&way);
+                        found.kept.insert(user);
+                    }
+                    if goes_on && seen.insert(user) {
+                        let mut way = way.clone();
+                        if moves {
+                            way.push(user);
+                        }
+                        work.push((user, way));
                     }
                 }
             }
