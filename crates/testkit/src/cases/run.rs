@@ -1,0 +1,303 @@
+//! Takes cases through the stages, in parallel.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use mlc_diag::Diagnostics;
+use mlc_driver::{ConvertOptions, Driver, Precision};
+use mlc_eval::{Array, States};
+use mlc_ir::{Op, Program};
+use mlc_torch::graph::InputKind;
+
+use super::calls::{self, Call, Sequence, spelling};
+use super::collect::{Case, Judged};
+use super::compare::compare;
+use super::outcome::{Failure, Outcome, Reached};
+use super::{Config, Stage};
+use crate::package::{Silent, ios};
+
+/// What is done with each case.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// For what it is converted; the first one's precision is used where nothing is converted.
+    pub configs: Vec<Config>,
+    /// How far it is taken.
+    pub stage: Stage,
+    /// A folder that keeps the packages.
+    pub packages: Option<PathBuf>,
+    /// Threads.
+    pub jobs: usize,
+}
+
+impl Plan {
+    /// The configurations that differ at this stage.
+    #[must_use]
+    pub fn columns(&self) -> &[Config] {
+        match self.stage {
+            Stage::Import | Stage::Eval => &self.configs[..self.configs.len().min(1)],
+            Stage::Convert | Stage::Emit => &self.configs,
+        }
+    }
+}
+
+/// The outcomes of each case, by configuration. `seen` hears of each case when it is through.
+///
+/// # Errors
+/// The driver cannot be made.
+pub fn run_all(
+    cases: &[Case],
+    plan: &Plan,
+    seen: &(dyn Fn(&Case, &[Outcome]) + Sync),
+) -> Result<Vec<Vec<Outcome>>, Diagnostics> {
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(vec![Vec::new(); cases.len()]);
+    let work = || -> Result<(), Diagnostics> {
+        // Each thread has its own, so that nothing is shared between cases that run at once.
+        let driver = Driver::new(&[])?;
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = cases.get(at) else { return Ok(()) };
+            let outcome = run_case(&driver, case, plan);
+            seen(case, &outcome);
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner)[at] = outcome;
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..plan.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok::<(), Diagnostics>(())
+    })?;
+    Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Keeps what panics say for the outcome of their case, instead of printing it.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or_default();
+        PANIC.with(|last| *last.borrow_mut() = format!("{text} at {place}"));
+    }));
+}
+
+fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Failure::new("panic", PANIC.with(|last| std::mem::take(&mut *last.borrow_mut()))))
+    })
+}
+
+/// What the calls of a case start from.
+struct References {
+    sequences: Vec<Sequence>,
+    stored: BTreeMap<String, Array>,
+}
+
+fn run_case(driver: &Driver, case: &Case, plan: &Plan) -> Vec<Outcome> {
+    let references = match guarded(|| references(case, plan.stage)) {
+        Ok(references) => references,
+        Err(failure) => return vec![Outcome::failed(failure); plan.columns().len()],
+    };
+    plan.columns()
+        .iter()
+        .map(|&config| {
+            let work = Work { driver, case, references: &references, plan, config };
+            guarded(|| work.outcome()).unwrap_or_else(Outcome::failed)
+        })
+        .collect()
+}
+
+fn references(case: &Case, stage: Stage) -> Result<References, Failure> {
+    let mut sequences = Vec::new();
+    if stage != Stage::Import && case.judged != Judged::Conversion {
+        for path in &case.references {
+            let read = calls::read(path).map_err(|error| Failure::new("references", error))?;
+            sequences.extend(read);
+        }
+        if sequences.is_empty() {
+            return Err(Failure::new("references", "there is no call to compare with"));
+        }
+    }
+    Ok(References { sequences, stored: stored(&case.file) })
+}
+
+/// The buffers of the model, which are what its states begin with.
+fn stored(file: &Path) -> BTreeMap<String, Array> {
+    let Ok(source) = mlc_torch::read(file) else { return BTreeMap::new() };
+    let mut found = BTreeMap::new();
+    for input in source.inputs {
+        if let InputKind::Buffer { tensor, .. } = input.kind
+            && let Ok(array) = Array::from_tensor(&tensor)
+        {
+            found.insert(input.name, array);
+        }
+    }
+    found
+}
+
+/// A case and what it is converted for.
+struct Work<'a> {
+    driver: &'a Driver,
+    case: &'a Case,
+    references: &'a References,
+    plan: &'a Plan,
+    config: Config,
+}
+
+impl Work<'_> {
+    fn outcome(&self) -> Result<Outcome, Failure> {
+        let start = Instant::now();
+        if self.plan.stage <= Stage::Eval {
+            let loaded = self.driver.load(&self.case.file, None).map_err(|e| Failure::of(&e))?;
+            let outcome = converted(count(&loaded.program), start);
+            return Ok(match self.plan.stage {
+                Stage::Import => Outcome { reached: Reached::Matched, ..outcome },
+                // The source computes in the types it declares.
+                _ => self.judge(&loaded.program, Precision::Fp32, outcome),
+            });
+        }
+        let folder = tempfile::tempdir().map_err(|e| Failure::new("internal", e.to_string()))?;
+        let output = self.output(folder.path());
+        let report = match self.driver.convert(&self.options(&output), &mut Silent) {
+            Ok(report) => report,
+            Err(errors) => return Ok(Outcome::refused(&errors)),
+        };
+        let mut outcome = converted(BTreeMap::new(), start);
+        outcome.needs = report.target.needs.parse().ok();
+        // Nobody knows yet whether the bytes mean what they should: read them as a stranger does.
+        let program = match self.driver.load(&output, None) {
+            Ok(loaded) => loaded.program,
+            Err(errors) => {
+                let failure = Failure::of(&errors);
+                let group = format!("read back: {}", failure.group);
+                return Ok(outcome.stopped(Failure { group, ..failure }));
+            }
+        };
+        outcome.reached = Reached::Validated;
+        outcome.ops = count(&program);
+        Ok(self.judge(&program, self.config.precision, outcome))
+    }
+
+    fn options(&self, output: &Path) -> ConvertOptions {
+        let mut options = ConvertOptions::new(&self.case.file, output);
+        options.target = ios(self.config.opset);
+        options.precision = self.config.precision;
+        options.verify = None;
+        options.force = true;
+        options
+    }
+
+    /// The package, or text where no package is wanted.
+    fn output(&self, temporary: &Path) -> PathBuf {
+        if self.plan.stage == Stage::Convert {
+            return temporary.join("case.mlc");
+        }
+        let folder = self.plan.packages.as_deref().unwrap_or(temporary);
+        let id = self.case.id.replace('/', ".");
+        let precision = self.config.precision.as_str();
+        folder.join(format!("{id}.{}.{precision}.mlpackage", self.config.opset))
+    }
+
+    /// Evaluates every call and compares.
+    fn judge(&self, program: &Program, precision: Precision, outcome: Outcome) -> Outcome {
+        match guarded(|| self.compare_all(program, precision)) {
+            Ok(relative) => Outcome { reached: Reached::Matched, relative, ..outcome },
+            Err(failure) => outcome.stopped(failure),
+        }
+    }
+
+    /// The greatest relative difference.
+    fn compare_all(&self, program: &Program, precision: Precision) -> Result<f64, Failure> {
+        let main = program.function("main").or_else(|| program.func_ids().next());
+        let func = main.ok_or_else(|| Failure::new("evaluation", "there is no function"))?;
+        let mut worst = 0f64;
+        for sequence in &self.references.sequences {
+            let Some(first) = sequence.first() else { continue };
+            let mut states = calls::states((program, func), first, &self.references.stored)
+                .map_err(|error| Failure::new("states", error))?;
+            for call in sequence {
+                let outputs = calls::run((program, func), call, &mut states)
+                    .map_err(|error| Failure::new("evaluation", error.to_string()))?;
+                let agreed = self
+                    .compare_call(call, &outputs, &states, precision)
+                    .map_err(|error| in_call(&call.name, &error))?;
+                worst = worst.max(agreed);
+            }
+        }
+        Ok(worst)
+    }
+
+    fn compare_call(
+        &self,
+        call: &Call,
+        outputs: &[Array],
+        states: &States,
+        precision: Precision,
+    ) -> Result<f64, String> {
+        if outputs.len() != call.outputs.len() {
+            let (got, want) = (outputs.len(), call.outputs.len());
+            return Err(format!("outputs differ: {got}, {want} wanted"));
+        }
+        let rule = (self.case.rule, precision);
+        let mut worst = 0f64;
+        let mut add = |name: &str, got: &Array, want: &Array| {
+            let agreed = compare(rule, self.case.judged, got, want)
+                .map_err(|error| format!("{error}, {name}"))?;
+            worst = worst.max(agreed.relative);
+            Ok::<(), String>(())
+        };
+        for (index, (got, want)) in outputs.iter().zip(&call.outputs).enumerate() {
+            add(&format!("output {index}"), got, want)?;
+        }
+        for (name, want) in &call.states_out {
+            let got = states.iter().find(|(key, _)| spelling(key) == spelling(name));
+            let (_, got) = got.ok_or_else(|| format!("states differ: there is no `{name}`"))?;
+            add(&format!("state {name}"), got, want)?;
+        }
+        Ok(worst)
+    }
+}
+
+/// A mismatch is counted with what differs, whatever the numbers.
+fn in_call(call: &str, error: &str) -> Failure {
+    let (kind, rest) = error.split_once(':').unwrap_or((error, ""));
+    let call = if call.is_empty() { String::new() } else { format!(" in call {call}") };
+    Failure { group: kind.to_owned(), text: format!("{kind}{call}:{rest}") }
+}
+
+fn converted(ops: BTreeMap<&'static str, usize>, start: Instant) -> Outcome {
+    let seconds = start.elapsed().as_secs_f64();
+    let reached = Reached::Converted;
+    Outcome { reached, failure: None, needs: None, ops, relative: 0.0, seconds }
+}
+
+/// How often each op stands in a program, constants left out.
+fn count(program: &Program) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, function) in program.functions.iter() {
+        function.for_each_node(&mut |_, node| {
+            let op = &function.nodes[node].op;
+            if !matches!(op, Op::Const(_)) {
+                *counts.entry(op.spec().name).or_default() += 1;
+            }
+        });
+    }
+    counts
+}
