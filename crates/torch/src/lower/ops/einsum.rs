@@ -349,7 +349,11 @@ fn extent_of(cx: &Cx<'_>, operand: &Labelled, label: Label) -> LowerResult<Optio
     Ok(operand.labels.iter().position(|&l| l == label).map(|i| shape[i].clone()))
 }
 
-/// The operand as matrices: the axes of each of the last two groups made one. The flag says that
+/// Most axes that tell matrices apart; matrix products of more axes than five run nowhere.
+const MAX_BATCH_AXES: usize = 3;
+
+/// The operand as matrices: the axes of each of the last two groups made one, and those of the first
+/// from the third on. The flag says that
 /// rows and columns are left swapped, which saves a transpose.
 fn matrix(
     cx: &mut Cx<'_>,
@@ -362,7 +366,11 @@ fn matrix(
     let (first, second) = if swap { (columns, rows) } else { (rows, columns) };
     let operand = arrange(cx, operand, if swap { &swapped } else { &straight })?;
     let shape = cx.b.tensor(operand.value)?.shape.clone();
-    let mut to = shape[..batch.len()].to_vec();
+    let (kept, joined) = shape[..batch.len()].split_at(batch.len().min(MAX_BATCH_AXES - 1));
+    let mut to = kept.to_vec();
+    if !joined.is_empty() {
+        to.push(Dim::product(joined));
+    }
     to.push(Dim::product(&shape[batch.len()..batch.len() + first.len()]));
     to.push(Dim::product(&shape[batch.len() + first.len()..]));
     debug_assert_eq!(second.len(), shape.len() - batch.len() - first.len());
