@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mlc_driver::Level;
 
 /// Core ML compiler: PyTorch models in, Core ML packages out.
 #[derive(Debug, Parser)]
@@ -48,6 +49,9 @@ pub(crate) struct Shared {
     /// Make a code or group an error
     #[arg(short = 'D', long = "deny", global = true, value_name = "CODE|GROUP")]
     pub(crate) deny: Vec<String>,
+    /// The three above in the order they were given.
+    #[arg(skip)]
+    pub(crate) levels: Vec<(Level, String)>,
     /// Read flags from this file instead of `mlc.toml` beside the input
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -5,11 +5,14 @@ use std::path::Path;
 use clap::CommandFactory;
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_driver::{Driver, FeatureReport, InspectReport, Kind, RunOptions, VerifyOptions};
+use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{Cli, CompletionsArgs, DumpArgs, InspectArgs, PrintArgs, RunArgs, VerifyArgs};
-use crate::convert::{bad, pair, tolerance};
-use crate::render::Output;
+use crate::args::{
+    Cli, CompletionsArgs, DumpArgs, InspectArgs, PrintArgs, RunArgs, Shared, VerifyArgs,
+};
+use crate::convert::{bad, levels, pair, tolerance};
+use crate::render::{Output, say};
 use crate::summary::bytes;
 
 fn kind(from: Option<&String>) -> Result<Option<Kind>, Diagnostics> {
@@ -34,6 +37,7 @@ pub(crate) fn run(driver: &Driver, args: &RunArgs, output: &Output) -> Outcome {
         let Some(file) = file.strip_prefix('@') else {
             return Err(bad("--out", format!("`{file}` is not @FILE.npy")).into());
         };
+        mlc_driver::check_output(Path::new(file), args.force)?;
         wanted.push((name, file.to_owned()));
     }
     let report = driver.run(&args.input, &options)?;
@@ -69,9 +73,8 @@ pub(crate) fn run(driver: &Driver, args: &RunArgs, output: &Output) -> Outcome {
                 if out.shape.iter().product::<usize>() > first.len() { " …" } else { "" }
             );
         }
-        output.product(text.as_bytes());
-    });
-    Ok(())
+        output.product(text.as_bytes())
+    })
 }
 
 pub(crate) fn verify(driver: &Driver, args: &VerifyArgs, output: &Output) -> Outcome {
@@ -85,23 +88,32 @@ pub(crate) fn verify(driver: &Driver, args: &VerifyArgs, output: &Output) -> Out
     output.report("verify", &report, &Diagnostics::new(), || {
         for (i, sample) in report.samples.iter().enumerate() {
             for (name, d) in &sample.outputs {
-                eprintln!(
+                say(&format!(
                     "  input {i}  {name}: SNR {:.1} dB, relative {:.1e}, max |Δ| {:.1e}",
                     d.snr_db, d.relative, d.max_abs
-                );
+                ));
             }
         }
-        eprintln!("  ok ({})", report.tolerance);
-    });
-    Ok(())
+        say(&format!("  ok ({})", report.tolerance));
+        Ok(())
+    })
 }
 
-pub(crate) fn inspect(driver: &Driver, args: &InspectArgs, output: &Output) -> Outcome {
+pub(crate) fn inspect(
+    driver: &Driver,
+    args: &InspectArgs,
+    shared: &Shared,
+    output: &Output,
+) -> Outcome {
+    let levels = levels(shared)?;
     let report = driver.inspect(&args.input, kind(args.from.as_ref())?)?;
-    output.report("inspect", &report, &report.diagnostics, || {
-        output.product(inspect_text(&report, args).as_bytes());
-    });
-    Ok(())
+    let diagnostics = levels.apply(report.diagnostics.clone());
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    output.report("inspect", &report, &diagnostics, || {
+        output.product(inspect_text(&report, args).as_bytes())
+    })
 }
 
 fn inspect_text(report: &InspectReport, args: &InspectArgs) -> String {
@@ -155,18 +167,31 @@ fn inspect_text(report: &InspectReport, args: &InspectArgs) -> String {
     text
 }
 
-pub(crate) fn print(driver: &Driver, args: &PrintArgs, _: &Output) -> Outcome {
+pub(crate) fn print(driver: &Driver, args: &PrintArgs, output: &Output) -> Outcome {
+    mlc_driver::check_output(&args.output, args.force)?;
     let from = kind(args.from.as_ref())?;
     let text = driver.print(&args.input, from, args.function.as_deref(), args.locations)?;
-    mlc_driver::write_text(&args.output, text.as_bytes(), args.force)
+    let to_stdout = args.output.as_os_str() == "-";
+    if !to_stdout {
+        mlc_driver::write_text(&args.output, text.as_bytes(), args.force)?;
+    }
+    let report =
+        json!({ "output": args.output.to_string_lossy(), "text": to_stdout.then_some(&text) });
+    output.report("print", &report, &Diagnostics::new(), || match to_stdout {
+        true => output.product(text.as_bytes()),
+        false => Ok(()),
+    })
 }
 
 pub(crate) fn dump(args: &DumpArgs, output: &Output) -> Outcome {
-    output.product(&mlc_driver::dump(&args.input)?);
-    Ok(())
+    let text = mlc_driver::dump(&args.input)?;
+    let report = json!({ "text": String::from_utf8_lossy(&text) });
+    output.report("dump", &report, &Diagnostics::new(), || output.product(&text))
 }
 
-pub(crate) fn completions(args: &CompletionsArgs) -> Outcome {
-    clap_complete::generate(args.shell, &mut Cli::command(), "mlc", &mut std::io::stdout());
-    Ok(())
+pub(crate) fn completions(args: &CompletionsArgs, output: &Output) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "mlc", &mut script);
+    let report = json!({ "script": String::from_utf8_lossy(&script) });
+    output.report("completions", &report, &Diagnostics::new(), || output.product(&script))
 }

@@ -5,10 +5,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
 
 use crate::args::Cli;
-use crate::parse;
+use crate::{parse, usage};
 
 /// What the file makes of a command line.
 pub(crate) enum Configured {
@@ -45,9 +46,10 @@ pub(crate) fn with_file(cli: Cli, arguments: &[OsString]) -> Result<Configured, 
         all.extend(flags.iter().map(OsString::from));
         all.extend_from_slice(&arguments[at..]);
         cli = parse(&all).map_err(|error| {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            problem(path, line.trim_start_matches("error: "))
+            let file = path.to_string_lossy();
+            let place =
+                Place::Entry { file: file.as_ref().into(), entry: format!("[{name}]").into() };
+            Diagnostics::from(usage::diagnostic(&error).at(place))
         })?;
     }
     if !print {
@@ -64,15 +66,33 @@ pub(crate) fn with_file(cli: Cli, arguments: &[OsString]) -> Result<Configured, 
     )))
 }
 
+/// The place of what is no TOML.
+fn unreadable(path: &Path, text: &str, error: &toml::de::Error) -> Diagnostics {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let place = Place::Text {
+        file: path.to_string_lossy().as_ref().into(),
+        line: number(before.matches('\n').count() + 1),
+        column: number(column + 1),
+        len: 1,
+    };
+    Diagnostic::new(codes::BAD_ARGUMENT, error.message()).at(place).into()
+}
+
 fn read(path: &Path, command: &str) -> Result<Vec<String>, Diagnostics> {
     let text = std::fs::read_to_string(path).map_err(|e| problem(path, e.to_string()))?;
     let table: toml::Table =
-        text.parse().map_err(|e: toml::de::Error| problem(path, e.to_string()))?;
+        text.parse().map_err(|error: toml::de::Error| unreadable(path, &text, &error))?;
     let mut flags = Vec::new();
     for (name, value) in &table {
         let toml::Value::Table(keys) = value else {
             return Err(problem(path, format!("`{name}` stands in no table; write [{command}]")));
         };
+        if Cli::command().find_subcommand(name).is_none() {
+            return Err(problem(path, format!("[{name}] is no command of mlc")));
+        }
         if name != command {
             continue;
         }

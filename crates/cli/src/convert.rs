@@ -3,14 +3,12 @@
 use std::time::Instant;
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
-use mlc_driver::{
-    ConvertOptions, Driver, Kind, Level, Levels, Precision, Preset, Target, Tolerance,
-};
+use mlc_driver::{ConvertOptions, Driver, Kind, Levels, Precision, Preset, Target, Tolerance};
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, PrecisionArg};
+use crate::args::{ConvertArgs, PrecisionArg, Shared};
 use crate::progress::Shower;
-use crate::render::Output;
+use crate::render::{Output, say};
 use crate::summary;
 
 /// A problem with the value of a flag.
@@ -57,26 +55,16 @@ pub(crate) fn target(text: &str) -> Result<Target, Diagnostics> {
     })
 }
 
-/// The severities that the flags ask for, in the order allow, warn, deny.
-fn levels(output_args: &crate::args::Shared) -> Result<Levels, Diagnostics> {
+/// The severities that the flags ask for.
+pub(crate) fn levels(shared: &Shared) -> Result<Levels, Diagnostics> {
     let mut levels = Levels::default();
-    let flags = [
-        (Level::Allow, &output_args.allow),
-        (Level::Warn, &output_args.warn),
-        (Level::Deny, &output_args.deny),
-    ];
-    for (level, names) in flags {
-        for name in names {
-            levels.add(level, name)?;
-        }
+    for (level, name) in &shared.levels {
+        levels.add(*level, name)?;
     }
     Ok(levels)
 }
 
-fn options(
-    args: &ConvertArgs,
-    shared: &crate::args::Shared,
-) -> Result<ConvertOptions, Diagnostics> {
+fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagnostics> {
     let mut found = Diagnostics::new();
     let mut options = ConvertOptions::new(&args.input, &args.output);
     macro_rules! take {
@@ -124,11 +112,19 @@ fn options(
 pub(crate) fn convert(
     driver: &Driver,
     args: &ConvertArgs,
-    shared: &crate::args::Shared,
+    shared: &Shared,
     output: &Output,
 ) -> Outcome {
     let start = Instant::now();
     let options = options(args, shared)?;
+    if output.json && args.output.as_os_str() == "-" {
+        return Err(bad("-o", "`--json` and the text of `-o -` would both go to stdout")
+            .help("name a file `*.mlc` for the text")
+            .into());
+    }
+    if let Some(path) = &args.report {
+        mlc_driver::check_output(path, args.force)?;
+    }
     let mut shower = Shower::new(output);
     let result = driver.convert(&options, &mut shower);
     shower.finish();
@@ -141,9 +137,9 @@ pub(crate) fn convert(
     output.report("convert", &report, &report.diagnostics, || {
         if !output.quiet {
             for line in summary::lines(&report, start.elapsed(), summary::peak_memory()) {
-                eprintln!("  {line}");
+                say(&format!("  {line}"));
             }
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }

@@ -13,18 +13,19 @@ mod progress;
 mod render;
 mod summary;
 mod tables;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
-use mlc_diag::{Diagnostics, ExitClass};
-use mlc_driver::{Driver, PassList};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use mlc_diag::{Diagnostic, Diagnostics, codes};
+use mlc_driver::{Driver, Level, PassList};
 
 use args::{Cli, Command};
 use render::Output;
 
-/// What a command comes to: the exit code of a "no" that is no error of the tool, or problems.
+/// What a command comes to: exit code 0, or problems and theirs.
 type Outcome = Result<(), Diagnostics>;
 
 /// Runs the command line of this process with the passes of the project and those of `extra`.
@@ -35,8 +36,9 @@ pub fn main(extra: &[PassList]) -> ExitCode {
     let arguments = match argfile::expand_args(argfile::parse_fromfile, argfile::PREFIX) {
         Ok(arguments) => arguments,
         Err(error) => {
-            eprintln!("error[bad-argument]: {error}");
-            return ExitCode::from(ExitClass::Usage.code());
+            let problem = Diagnostic::new(codes::BAD_ARGUMENT, error.to_string());
+            let output = Output::before_parsing(&std::env::args_os().collect::<Vec<_>>());
+            return ExitCode::from(output.fail("mlc", &problem.into()));
         }
     };
     ExitCode::from(run(&arguments, extra))
@@ -44,23 +46,44 @@ pub fn main(extra: &[PassList]) -> ExitCode {
 
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().args_override_self(true).try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.shared.levels = levels(matches.subcommand().map_or(&matches, |(_, inner)| inner));
+    Ok(cli)
+}
+
+/// What `-A`, `-W` and `-D` name, in the order of the command line.
+fn levels(matches: &ArgMatches) -> Vec<(Level, String)> {
+    let flags = [("allow", Level::Allow), ("warn", Level::Warn), ("deny", Level::Deny)];
+    let mut found = Vec::new();
+    for (id, level) in flags {
+        let names = matches.get_many::<String>(id).unwrap_or_default();
+        let places = matches.indices_of(id).unwrap_or_default();
+        found.extend(places.zip(names).map(|(place, name)| (place, level, name.clone())));
+    }
+    found.sort_by_key(|&(place, ..)| place);
+    found.into_iter().map(|(_, level, name)| (level, name)).collect()
 }
 
 fn run(arguments: &[OsString], extra: &[PassList]) -> u8 {
     let cli = match parse(arguments) {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let output = Output::before_parsing(arguments);
+            return output.fail(&named(arguments), &usage::diagnostic(&error).into());
+        }
         Err(error) => {
-            let code = if error.use_stderr() { ExitClass::Usage.code() } else { 0 };
             let _ = error.print();
-            return code;
+            return 0;
         }
     };
     let output = Output::new(&cli.shared);
     let cli = match config::with_file(cli, arguments) {
         Ok(config::Configured::Run(cli)) => *cli,
-        Ok(config::Configured::Printed(text)) => return output.product(text.as_bytes()),
-        Err(problems) => return output.fail(cli_name(arguments), &problems),
+        Ok(config::Configured::Printed(text)) => {
+            let printed = output.product(text.as_bytes());
+            return printed.map_or_else(|problems| output.fail("mlc", &problems), |()| 0);
+        }
+        Err(problems) => return output.fail(&named(arguments), &problems),
     };
     let output = Output::new(&cli.shared);
     logging(cli.shared.verbose);
@@ -76,17 +99,21 @@ fn run(arguments: &[OsString], extra: &[PassList]) -> u8 {
     }
 }
 
-fn cli_name(arguments: &[OsString]) -> &'static str {
-    parse(arguments).map_or("mlc", |cli| cli.command.name())
+/// The command that the arguments name, as far as that can be told.
+fn named(arguments: &[OsString]) -> String {
+    let command = Cli::command();
+    let words = arguments.iter().filter_map(|word| word.to_str());
+    let name = words.skip(1).find(|word| command.find_subcommand(word).is_some());
+    name.unwrap_or("mlc").to_owned()
 }
 
 fn dispatch(driver: &Driver, cli: &Cli, output: &Output) -> Outcome {
     match &cli.command {
         Command::Convert(args) => convert::convert(driver, args, &cli.shared, output),
-        Command::Opt(args) => opt::opt(driver, args, output),
+        Command::Opt(args) => opt::opt(driver, args, &cli.shared, output),
         Command::Run(args) => commands::run(driver, args, output),
         Command::Verify(args) => commands::verify(driver, args, output),
-        Command::Inspect(args) => commands::inspect(driver, args, output),
+        Command::Inspect(args) => commands::inspect(driver, args, &cli.shared, output),
         Command::Print(args) => commands::print(driver, args, output),
         Command::Dump(args) => commands::dump(args, output),
         Command::Ops(args) => tables::ops(driver, args, output),
@@ -94,7 +121,7 @@ fn dispatch(driver: &Driver, cli: &Cli, output: &Output) -> Outcome {
         Command::Passes(args) => tables::passes(driver, args, output),
         Command::Codes => tables::codes(output),
         Command::Explain(args) => tables::explain(driver, args, output),
-        Command::Completions(args) => commands::completions(args),
+        Command::Completions(args) => commands::completions(args, output),
     }
 }
 

@@ -4,10 +4,10 @@ use mlc_driver::{Driver, Kind, OptOptions, OptReport, PassRunOptions, PrintWhen,
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{OptArgs, VerifyEachArg};
+use crate::args::{OptArgs, Shared, VerifyEachArg};
 use crate::convert;
 use crate::progress::Shower;
-use crate::render::Output;
+use crate::render::{Output, say};
 
 fn when(names: &[String]) -> PrintWhen {
     match names {
@@ -18,7 +18,7 @@ fn when(names: &[String]) -> PrintWhen {
     }
 }
 
-pub(crate) fn opt(driver: &Driver, args: &OptArgs, output: &Output) -> Outcome {
+pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Output) -> Outcome {
     let run = PassRunOptions {
         skip: args.skip.clone(),
         stop_after: args.stop_after.clone(),
@@ -46,21 +46,21 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, output: &Output) -> Outcome {
         force: args.force,
         target: args.target.as_deref().map(convert::target).transpose()?.map(|t| t.opset()),
         replay: args.replay.clone(),
+        levels: convert::levels(shared)?,
     };
     let mut shower = Shower::new(output);
     let result = driver.opt(&options, &mut shower);
     shower.finish();
     let report = result?;
-    // Text on stdout is the product; a JSON document cannot stand there as well.
-    if output.json && args.output.as_os_str() != "-" {
-        output.report("opt", &document(&report), &report.passes.diagnostics, || {});
-        return Ok(());
-    }
-    output.diagnostics(&report.passes.diagnostics);
-    if args.time_passes || args.pass_stats {
-        table(&report, args.time_passes);
-    }
-    Ok(())
+    output.report("opt", &document(&report), &report.passes.diagnostics, || {
+        if let Some(text) = &report.text {
+            output.product(text.as_bytes())?;
+        }
+        if args.time_passes || args.pass_stats {
+            table(&report, args.time_passes);
+        }
+        Ok(())
+    })
 }
 
 fn document(report: &OptReport) -> serde_json::Value {
@@ -79,30 +79,30 @@ fn document(report: &OptReport) -> serde_json::Value {
             })
         })
         .collect();
-    json!({ "pipeline": report.pipeline, "runs": runs, "cut": report.passes.cut })
+    json!({
+        "pipeline": report.pipeline,
+        "runs": runs,
+        "cut": report.passes.cut,
+        "text": report.text,
+    })
 }
 
 fn table(report: &OptReport, timing: bool) {
-    eprintln!(
-        "{:<24} {:>8} {:>8} {:>8}",
-        "pass",
-        "before",
-        "after",
-        if timing { "ms" } else { "" }
-    );
+    let unit = if timing { "ms" } else { "" };
+    say(&format!("{:<24} {:>8} {:>8} {unit:>8}", "pass", "before", "after"));
     for run in &report.passes.runs {
         let time =
             run.time.map_or_else(String::new, |time| format!("{:.2}", time.as_secs_f64() * 1e3));
         let counters: Vec<String> = run.counters.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        eprintln!(
+        say(&format!(
             "{:<24} {:>8} {:>8} {time:>8}  {}",
             run.pass,
             run.ops_before,
             run.ops_after,
             counters.join(" ")
-        );
+        ));
     }
     if report.passes.cut > 0 {
-        eprintln!("{} passes cut by --bisect-limit", report.passes.cut);
+        say(&format!("{} passes cut by --bisect-limit", report.passes.cut));
     }
 }

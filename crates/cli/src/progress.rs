@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mlc_driver::Observer;
 
 use crate::args::Progress;
-use crate::render::Output;
+use crate::render::{Output, say};
 
 /// Draws a bar on a terminal, or prints lines, or nothing; shows programs on stderr.
 pub(crate) struct Shower {
@@ -45,12 +45,12 @@ impl Observer for Shower {
             bar.set_message(pass.to_owned());
         }
         if self.plain {
-            eprintln!("[{}/{count}] {pass}", index + 1);
+            say(&format!("[{}/{count}] {pass}", index + 1));
         }
     }
 
     fn show(&mut self, heading: &str, text: &str) {
-        let print = || eprintln!("// ---- {heading} ----\n{text}");
+        let print = || say(&format!("// ---- {heading} ----\n{text}"));
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),

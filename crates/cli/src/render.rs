@@ -1,11 +1,14 @@
 //! Prints diagnostics and products.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use mlc_diag::{Diagnostic, Diagnostics, ExitClass, Place, Severity};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::Outcome;
 use crate::args::{Progress, Shared, When};
 
 /// How this process prints.
@@ -19,53 +22,61 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(shared: &Shared) -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let color = match shared.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => io::stderr().is_terminal() && !no_color,
-        };
         Self {
             json: shared.json,
             quiet: shared.quiet,
             verbose: shared.verbose,
             progress: shared.progress,
-            color,
+            color: colors(shared.color),
+        }
+    }
+
+    /// How problems with the arguments themselves are printed.
+    pub(crate) fn before_parsing(arguments: &[OsString]) -> Self {
+        Self {
+            json: arguments.iter().any(|word| word == "--json"),
+            quiet: false,
+            verbose: 0,
+            progress: Progress::None,
+            color: colors(When::Auto),
         }
     }
 
     /// Writes the product to stdout; whoever reads it may stop early.
-    pub(crate) fn product(&self, bytes: &[u8]) -> u8 {
-        let mut out = io::stdout().lock();
-        match out.write_all(bytes).and_then(|()| out.flush()) {
-            Ok(()) => 0,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Err(error) => {
-                eprintln!("error[not-writable]: stdout: {error}");
-                ExitClass::Input.code()
-            }
-        }
+    ///
+    /// # Errors
+    /// Stdout cannot be written.
+    pub(crate) fn product(&self, bytes: &[u8]) -> Outcome {
+        mlc_driver::write_text(Path::new("-"), bytes, false)
     }
 
     /// Prints a report: as a JSON document with the diagnostics in it, or by `human` with the
     /// diagnostics on stderr.
+    ///
+    /// # Errors
+    /// Stdout cannot be written.
     pub(crate) fn report(
         &self,
         command: &str,
         report: &impl Serialize,
         diagnostics: &Diagnostics,
-        human: impl FnOnce(),
-    ) {
+        human: impl FnOnce() -> Outcome,
+    ) -> Outcome {
         if self.json {
             let report = serde_json::to_value(report).unwrap_or(Value::Null);
-            self.document(command, report, diagnostics, 0);
-        } else {
-            self.diagnostics(diagnostics);
-            human();
+            return self.document(command, report, diagnostics, 0);
         }
+        self.diagnostics(diagnostics);
+        human()
     }
 
-    fn document(&self, command: &str, report: Value, diagnostics: &Diagnostics, exit: u8) {
+    fn document(
+        &self,
+        command: &str,
+        report: Value,
+        diagnostics: &Diagnostics,
+        exit: u8,
+    ) -> Outcome {
         let document = json!({
             "schema": format!("mlc.{command}/1"),
             "exit": exit,
@@ -74,20 +85,19 @@ impl Output {
         });
         let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
         text.push('\n');
-        self.product(text.as_bytes());
+        self.product(text.as_bytes())
     }
 
     /// Prints problems that ended a command, and gives its exit code.
     pub(crate) fn fail(&self, command: &str, problems: &Diagnostics) -> u8 {
         let exit = problems.exit_class().unwrap_or(ExitClass::Internal).code();
-        if self.json {
-            self.document(command, Value::Null, problems, exit);
-        } else {
-            self.diagnostics(problems);
-            let errors = problems.items().iter().filter(|d| d.is_error()).count();
-            if errors > 1 {
-                eprintln!("{errors} errors");
-            }
+        if self.json && self.document(command, Value::Null, problems, exit).is_ok() {
+            return exit;
+        }
+        self.diagnostics(problems);
+        let errors = problems.items().iter().filter(|d| d.is_error()).count();
+        if errors > 1 {
+            say(&format!("{errors} errors"));
         }
         exit
     }
@@ -136,6 +146,20 @@ impl Output {
             writeln!(out, "  {} {help}", self.paint("1;34", "= help:"))?;
         }
         Ok(())
+    }
+}
+
+/// A line to stderr; nobody may be there to read it.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+fn colors(when: When) -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => io::stderr().is_terminal() && !no_color,
     }
 }
 

@@ -67,7 +67,11 @@ pub(crate) fn lines(report: &ConvertReport, time: Duration, peak: Option<u64>) -
         n => format!(", {n} weights shared"),
     };
     let size = report.model_bytes + report.weight_bytes;
-    lines.push(format!("size      {} → {}{shared}", bytes(report.source_bytes), bytes(size)));
+    let size = match size {
+        0 => "nothing written".to_owned(),
+        size => format!("{}{shared}", bytes(size)),
+    };
+    lines.push(format!("size      {} → {size}", bytes(report.source_bytes)));
     lines.push(verify(report));
     let warnings: Vec<String> = report
         .diagnostics
@@ -100,10 +104,26 @@ fn target(report: &ConvertReport) -> String {
         };
         format!(": {why}{more}")
     });
+    let needs = label(&target.needs);
     match &target.asked {
-        Some(asked) => format!("target    {asked} (asked), needs {}{why}", target.needs),
-        None => format!("target    {} (the lowest that fits){why}", target.target),
+        Some(asked) => format!("target    {} (asked), needs {needs}{why}", label(asked)),
+        None => format!("target    {} (the lowest that fits){why}", label(&target.target)),
     }
+}
+
+/// `iOS 17` of `ios17`.
+fn label(name: &str) -> String {
+    let digits = name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
+    let (system, version) = name.split_at(digits);
+    let system = match system {
+        "ios" => "iOS",
+        "macos" => "macOS",
+        "tvos" => "tvOS",
+        "watchos" => "watchOS",
+        "visionos" => "visionOS",
+        other => other,
+    };
+    format!("{system} {version}")
 }
 
 fn verify(report: &ConvertReport) -> String {
@@ -132,12 +152,18 @@ pub(crate) fn peak_memory() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count};
+    use super::{bytes, count, label};
 
     #[test]
     fn sizes_are_decimal() {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(51_200_000), "51.2 MB");
         assert_eq!(count(25_600_000), "25.6 M");
+    }
+
+    #[test]
+    fn systems_are_written_as_apple_does() {
+        assert_eq!(label("ios17"), "iOS 17");
+        assert_eq!(label("macos26"), "macOS 26");
     }
 }

@@ -11,15 +11,12 @@ use crate::render::Output;
 pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
     if args.from == Some(FrontendArg::Torch) {
         let names: Vec<&str> = driver.lowerings().names().collect();
-        output.report(
+        return output.report(
             "ops",
             &json!({ "frontend": "torch", "ops": names }),
             &Diagnostics::new(),
-            || {
-                output.product((names.join("\n") + "\n").as_bytes());
-            },
+            || output.product((names.join("\n") + "\n").as_bytes()),
         );
-        return Ok(());
     }
     let rows = mlc_driver::ops_table();
     output.report("ops", &rows, &Diagnostics::new(), || {
@@ -33,9 +30,8 @@ pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
             }
             text.push('\n');
         }
-        output.product(text.as_bytes());
-    });
-    Ok(())
+        output.product(text.as_bytes())
+    })
 }
 
 pub(crate) fn targets(output: &Output) -> Outcome {
@@ -52,9 +48,8 @@ pub(crate) fn targets(output: &Output) -> Outcome {
                 row.names.join(" ")
             );
         }
-        output.product(text.as_bytes());
-    });
-    Ok(())
+        output.product(text.as_bytes())
+    })
 }
 
 pub(crate) fn passes(driver: &Driver, args: &PassesArgs, output: &Output) -> Outcome {
@@ -70,9 +65,8 @@ pub(crate) fn passes(driver: &Driver, args: &PassesArgs, output: &Output) -> Out
                 }
             }
         }
-        output.product(text.as_bytes());
-    });
-    Ok(())
+        output.product(text.as_bytes())
+    })
 }
 
 pub(crate) fn codes(output: &Output) -> Outcome {
@@ -85,9 +79,8 @@ pub(crate) fn codes(output: &Output) -> Outcome {
                 row.code, row.severity, row.exit, row.group, row.since
             );
         }
-        output.product(text.as_bytes());
-    });
-    Ok(())
+        output.product(text.as_bytes())
+    })
 }
 
 pub(crate) fn explain(driver: &Driver, args: &ExplainArgs, output: &Output) -> Outcome {
@@ -96,9 +89,6 @@ pub(crate) fn explain(driver: &Driver, args: &ExplainArgs, output: &Output) -> O
         "explain",
         &json!({ "name": args.name, "page": page }),
         &Diagnostics::new(),
-        || {
-            output.product(page.as_bytes());
-        },
-    );
-    Ok(())
+        || output.product(page.as_bytes()),
+    )
 }

@@ -209,6 +209,9 @@ impl Driver {
         let main = main_of(&source.program);
         if let Some(func) = source.program.function(&main) {
             interface::adjust(&mut source.program, func, &options.renames, &options.outputs)?;
+            let features = std::mem::take(&mut source.package.features);
+            source.package.features =
+                interface::carried(features, &source.program.functions[func], &options.renames);
         }
         let lowered = self.lower(&source, options, observer)?;
         notes.extend(lowered.report.diagnostics.clone());
@@ -247,7 +250,8 @@ impl Driver {
         let mut because = Vec::new();
         for opset in Opset::ALL {
             let back = pipeline::legalization(opset, options.preset)?;
-            let (result, legal_report) = self.legalize(&program, &back, opset);
+            let package = EmitOptions { opset, ..source.package.clone() };
+            let (result, legal_report) = self.legalize(&program, &back, &package);
             let errors = match result {
                 Ok(legal) => {
                     let needs = opset;
@@ -258,7 +262,8 @@ impl Driver {
                     if chosen > needs {
                         // A later version may have a better form.
                         let back = pipeline::legalization(chosen, options.preset)?;
-                        let (result, later) = self.legalize(&program, &back, chosen);
+                        let package = EmitOptions { opset: chosen, ..package };
+                        let (result, later) = self.legalize(&program, &back, &package);
                         let legal = result?;
                         report.runs.extend(later.runs);
                         report.diagnostics.extend(later.diagnostics);
@@ -296,12 +301,12 @@ impl Driver {
         &self,
         program: &Program,
         pipeline: &mlc_pass::Pipeline,
-        opset: Opset,
+        package: &EmitOptions,
     ) -> (Result<Program, Diagnostics>, Report) {
         let mut legal = program.clone();
         match PassManager::new(self.passes()).run(pipeline, &mut legal) {
             Ok(report) => {
-                let found = mlc_coreml::emit::check(&legal, &EmitOptions::new(opset));
+                let found = mlc_coreml::emit::check(&legal, package);
                 let result = if found.has_errors() { Err(found) } else { Ok(legal) };
                 (result, report)
             }
@@ -326,7 +331,7 @@ impl Driver {
             report.model_bytes = text.len() as u64;
             return output::write_text(&options.output, text.as_bytes(), options.force);
         }
-        let mut emit = EmitOptions::new(lowered.opset);
+        let mut emit = EmitOptions { opset: lowered.opset, ..source.package.clone() };
         emit.metadata = metadata(source, lowered, options);
         let existing = if options.force { Existing::Replace } else { Existing::Refuse };
         let emitted = mlc_coreml::emit::emit(&lowered.program, &options.output, &emit, existing)?;
@@ -496,7 +501,7 @@ fn describe(
 }
 
 fn metadata(source: &Loaded, lowered: &Lowered, options: &ConvertOptions) -> ModelMetadata {
-    let mut metadata = ModelMetadata::default();
+    let mut metadata = source.package.metadata.clone();
     for (key, value) in &options.metadata {
         match key.as_str() {
             "author" => metadata.author.clone_from(value),

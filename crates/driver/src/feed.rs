@@ -186,12 +186,27 @@ pub(crate) fn inputs(
         };
         let feed = feeds.iter().rfind(|(name, _)| *name == param.name).map_or(default, |f| &f.1);
         let shape = param_shape(program, ty, param.default_shape.as_deref());
+        if elements(&shape).is_none() {
+            let message = format!("input `{}` is {ty}, too large to run", param.name);
+            let argument = Place::Argument(param.name.as_str().into());
+            found.push(Diagnostic::new(codes::RESOURCE_LIMIT, message).at(argument));
+            continue;
+        }
         match make(feed, ty, &shape, index as u64) {
             Ok(array) => arrays.push(array),
             Err(message) => found.push(bad(&param.name, message)),
         }
     }
     if found.has_errors() { Err(found) } else { Ok(arrays) }
+}
+
+/// Most elements of an input: they are made as 8-byte numbers.
+const MOST_ELEMENTS: usize = 1 << 28;
+
+/// How many elements there are, if that is no more than [`MOST_ELEMENTS`].
+fn elements(shape: &[usize]) -> Option<usize> {
+    let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent))?;
+    (count <= MOST_ELEMENTS).then_some(count)
 }
 
 /// The extents to run with: the default ones, or the least that the ranges allow.

@@ -1,13 +1,16 @@
 //! Opens models: tells what kind a path is by its content, and reads it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use mlc_coreml::emit::EmitOptions;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
 use mlc_ir::Program;
+use mlc_target::Opset;
 use mlc_text::{ParseOptions, Spans};
 
 use crate::Driver;
@@ -96,7 +99,29 @@ pub struct Loaded {
     /// BLAKE3 digest of the source file, or of the package's model file, in hexadecimal.
     pub digest: String,
     /// The lowest version of Core ML that the source asks for, where it says.
-    pub opset: Option<mlc_target::Opset>,
+    pub opset: Option<Opset>,
+    /// What a package says beside its program; for another source, nothing.
+    pub(crate) package: EmitOptions,
+}
+
+impl Loaded {
+    /// Facts that the model carries, by name.
+    pub(crate) fn facts(&self) -> BTreeMap<String, String> {
+        let mut facts = self.program.metadata.clone();
+        let text = &self.package.metadata;
+        facts.extend(text.user_defined.clone());
+        for (key, value) in [
+            ("description", &text.short_description),
+            ("version", &text.version),
+            ("author", &text.author),
+            ("license", &text.license),
+        ] {
+            if !value.is_empty() {
+                facts.insert(key.to_owned(), value.clone());
+            }
+        }
+        facts
+    }
 }
 
 /// A problem with the file at `path`.
@@ -263,6 +288,7 @@ fn loaded(program: Program, description: String) -> Loaded {
         warnings: Diagnostics::new(),
         digest: String::new(),
         opset: None,
+        package: EmitOptions::new(Opset::Ios15),
     }
 }
 
@@ -280,6 +306,12 @@ fn load_package(path: &Path) -> Result<Loaded, Diagnostics> {
         warnings: read.warnings,
         digest,
         opset: Some(opset),
+        package: EmitOptions {
+            opset,
+            metadata: read.metadata,
+            features: read.features,
+            default_function: read.default_function,
+        },
         ..loaded(read.program, description)
     })
 }

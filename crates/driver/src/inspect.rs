@@ -109,7 +109,7 @@ impl Driver {
             parameters: loaded.parameters,
             bytes: weights.iter().map(|w| w.bytes).sum(),
             weights,
-            metadata: program.metadata.clone(),
+            metadata: loaded.facts(),
             diagnostics: loaded.warnings,
         })
     }

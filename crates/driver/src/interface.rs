@@ -1,7 +1,8 @@
 //! Changes to what the caller of a model sees: names, and which outputs there are.
 
+use mlc_coreml::interface::{FeatureKey, Features};
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
-use mlc_ir::{FuncId, Output, ParamKind, Program, Type};
+use mlc_ir::{FuncId, Function, Output, ParamKind, Program, Type};
 use mlc_target::io::{Direction, feature_dtypes};
 use mlc_target::{DataType, Opset};
 use mlc_tensor::DType;
@@ -82,6 +83,31 @@ fn unknown(flag: &str, name: &str, known: &[&str]) -> Diagnostic {
     Diagnostic::new(codes::BAD_ARGUMENT, format!("the model has no feature `{name}`"))
         .at(Place::Argument(flag.into()))
         .help(format!("there is {}", shown.join(", ")))
+}
+
+/// What a package says of the features of `function`, under the names they have now. Features that were
+/// not kept have nothing to say.
+pub(crate) fn carried(
+    features: Features,
+    function: &Function,
+    renames: &[(String, String)],
+) -> Features {
+    let here = |key: &FeatureKey| key.function == function.name;
+    let stands = |name: &str| {
+        function.params.iter().any(|param| param.name == name)
+            || function.outputs.iter().any(|output| output.name == name)
+    };
+    features
+        .into_iter()
+        .map(|(mut key, options)| {
+            let new = renames.iter().find(|(old, _)| *old == key.name && here(&key));
+            if let Some((_, new)) = new {
+                key.name.clone_from(new);
+            }
+            (key, options)
+        })
+        .filter(|(key, _)| !here(key) || stands(&key.name))
+        .collect()
 }
 
 /// Says which inputs and outputs of a program that computes in half precision are of single precision,

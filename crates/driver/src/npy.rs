@@ -9,6 +9,7 @@ use npyz::{DType as Npy, NpyFile, Order, TypeChar, WriterBuilder};
 /// # Errors
 /// The bytes are no such file, or the element type is none of numbers.
 pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
+    check_shape(bytes)?;
     let file = NpyFile::new(bytes).map_err(|e| e.to_string())?;
     let shape: Vec<usize> = file.shape().iter().map(|&d| d as usize).collect();
     let count =
@@ -76,6 +77,27 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
     array.pick(&shape, &index).map_err(eval)
 }
 
+/// Refuses a header whose shape has more elements than the file has bytes, before anybody multiplies
+/// its extents.
+fn check_shape(bytes: &[u8]) -> Result<(), String> {
+    let header = String::from_utf8_lossy(&bytes[..bytes.len().min(1 << 16)]);
+    let Some((_, rest)) = header.split_once("'shape'") else { return Ok(()) };
+    let extents = rest.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    let Some((extents, _)) = extents else { return Ok(()) };
+    let mut count = 1u64;
+    for extent in extents.split(',').map(|word| word.trim().trim_end_matches('L')) {
+        if extent.is_empty() {
+            continue;
+        }
+        let extent: u64 = extent.parse().map_err(|_| format!("`{extent}` is no extent"))?;
+        count = count.checked_mul(extent).ok_or("the shape has too many elements")?;
+    }
+    if count > bytes.len() as u64 {
+        return Err(format!("{count} elements in {} bytes", bytes.len()));
+    }
+    Ok(())
+}
+
 fn ints<T: Into<i64>>(dtype: DType, shape: &[usize], values: Vec<T>) -> Result<Array, String> {
     let values = values.into_iter().map(Into::into).collect();
     Array::from_i64s(dtype, shape, values).map_err(|e| e.to_string())
@@ -125,5 +147,12 @@ mod tests {
         assert_eq!(back.shape(), [2, 2]);
         assert_eq!(back.to_f32s().unwrap(), array.to_f32s().unwrap());
         assert!(read(b"\x93NUMPY\x01\x00junk").is_err());
+        for shape in ["(9999999999, 9999999999)", "(-1,)", "(3,)"] {
+            let header =
+                format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+            let length = (header.len() as u16).to_le_bytes();
+            let file = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
+            assert!(read(&file).is_err(), "{shape}");
+        }
     }
 }

@@ -67,17 +67,19 @@ impl Driver {
         output::check_output(&options.output, options.force)?;
         let mut run = options.run.clone();
         run.printer = Some(printer);
-        let (mut program, pipeline) = match &options.replay {
+        let (mut program, package, pipeline) = match &options.replay {
             Some(folder) => {
                 let replay = Replay::read(folder)?;
                 run.seed = replay.seed;
                 let parse = mlc_text::ParseOptions { base_dir: folder.clone(), locate: true };
                 let parsed = mlc_text::parse("input.mlc", &replay.input, &parse)?;
-                (parsed.program, Pipeline::parse_named(&replay.pipeline, "replay.json")?)
+                let pipeline = Pipeline::parse_named(&replay.pipeline, "replay.json")?;
+                (parsed.program, EmitOptions::new(Opset::Ios15), pipeline)
             }
             None => {
                 let pipeline = Pipeline::parse_named(&options.passes, "--passes")?;
-                (self.load(&options.input, options.from)?.program, pipeline)
+                let loaded = self.load(&options.input, options.from)?;
+                (loaded.program, loaded.package, pipeline)
             }
         };
         let mut check = EvaluatorCheck;
@@ -101,7 +103,7 @@ impl Driver {
         if report.diagnostics.has_errors() {
             return Err(report.diagnostics);
         }
-        let text = write_program(&program, options)?;
+        let text = write_program(&program, package, options)?;
         Ok(OptReport { passes: report, pipeline: pipeline.to_string(), text })
     }
 
@@ -130,14 +132,18 @@ impl Driver {
 }
 
 /// Writes the package or the text; the text itself where the output is `-`.
-fn write_program(program: &Program, options: &OptOptions) -> Result<Option<String>, Diagnostics> {
+fn write_program(
+    program: &Program,
+    mut package: EmitOptions,
+    options: &OptOptions,
+) -> Result<Option<String>, Diagnostics> {
     if options.output.extension().is_some_and(|e| e == "mlpackage") {
-        let opset = match options.target {
-            Some(opset) => opset,
-            None => lowest(program)?,
-        };
+        match options.target {
+            Some(opset) => package.opset = opset,
+            None => lowest(program, &mut package)?,
+        }
         let existing = if options.force { Existing::Replace } else { Existing::Refuse };
-        mlc_coreml::emit::emit(program, &options.output, &EmitOptions::new(opset), existing)?;
+        mlc_coreml::emit::emit(program, &options.output, &package, existing)?;
         return Ok(None);
     }
     let print = mlc_text::PrintOptions { locations: options.locations, ..Default::default() };
@@ -149,13 +155,14 @@ fn write_program(program: &Program, options: &OptOptions) -> Result<Option<Strin
     Ok(None)
 }
 
-/// The lowest version of Core ML that holds `program` as it stands.
-fn lowest(program: &Program) -> Result<Opset, Diagnostics> {
+/// Chooses the lowest version of Core ML that holds `program` as it stands.
+fn lowest(program: &Program, package: &mut EmitOptions) -> Result<(), Diagnostics> {
     let mut last = Diagnostics::new();
     for opset in Opset::ALL {
-        last = mlc_coreml::emit::check(program, &EmitOptions::new(opset));
+        package.opset = opset;
+        last = mlc_coreml::emit::check(program, package);
         if !last.has_errors() {
-            return Ok(opset);
+            return Ok(());
         }
     }
     Err(last)

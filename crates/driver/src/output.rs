@@ -77,7 +77,7 @@ fn not_writable(path: &Path, error: &io::Error) -> Diagnostic {
         }
         io::ErrorKind::NotADirectory => {
             let message = format!("`{folder}` is no folder");
-            file_problem(codes::NOT_WRITABLE, path, message).help(place)
+            file_problem(codes::NOT_WRITABLE, path, message).help("choose another place with `-o`")
         }
         io::ErrorKind::PermissionDenied => {
             let message = format!("the folder `{folder}` takes no new files");

@@ -1,0 +1,19 @@
+//! The `mlc` command as its users meet it: exit codes, messages, files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where its folder or its command cannot be had"
+)]
+
+mod codes;
+mod config;
+mod convert;
+mod filter;
+mod inputs;
+mod interrupted;
+mod json;
+mod outputs;
+mod run;
+mod support;
+mod usage;
