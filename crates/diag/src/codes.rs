@@ -121,6 +121,7 @@ codes! {
     VERIFY_SKIPPED = "verify-skipped", Note, No, Numerics, "0.1.0";
     EVALUATION = "evaluation", Error, No, Numerics, "0.1.0";
     // Package.
+    UNBOUNDED_EXTENT = "unbounded-extent", Warning, No, Package, "0.1.0";
     RENAMED_FEATURE = "renamed-feature", Note, No, Package, "0.1.0";
     FP32_IO = "fp32-io", Note, No, Package, "0.1.0";
     // Resources and ourselves.
@@ -137,7 +138,9 @@ mod tests {
     fn names_are_unique_kebab_case_and_have_a_page() {
         for code in Code::all() {
             let row = code.info();
-            assert!(row.name.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c.is_ascii_digit()));
+            assert!(
+                row.name.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c.is_ascii_digit())
+            );
             assert_eq!(Code::from_name(row.name), Some(code));
             assert!(row.page.len() > 80, "page of {} is empty", row.name);
         }

@@ -12,6 +12,7 @@ mod requirement;
 mod sentinel;
 mod spell;
 
+mod bounds;
 mod feature_types;
 mod legal_dtypes;
 mod naming;
@@ -22,6 +23,7 @@ mod ranks;
 
 use mlc_pass::{Alias, PassEntry, PassList, Property};
 
+pub use bounds::Bounds;
 pub use feature_types::FeatureTypes;
 pub use legal_dtypes::LegalDtypes;
 pub use legality::{Refusal, accepts, data_type};
@@ -42,6 +44,8 @@ pub const LOW_RANKS: Property = Property("low-ranks");
 /// The passes of this crate.
 pub const PASSES: PassList = PassList {
     passes: &[
+        PassEntry::of::<Bounds>("Symbolic extents of inputs have an upper bound.")
+            .source(include_str!("bounds.rs")),
         PassEntry::of::<FeatureTypes>("Inputs and outputs are of types that the target takes.")
             .source(include_str!("feature_types.rs")),
         PassEntry::of::<LegalDtypes>("Operands are of types that the target's ops take.")
@@ -61,7 +65,7 @@ pub const PASSES: PassList = PassList {
     ],
     aliases: &[Alias {
         name: "legalize",
-        pipeline: "narrow-types,ranks,feature-types,older-ops,legal-dtypes,opset,naming",
+        pipeline: "bounds,narrow-types,ranks,feature-types,older-ops,legal-dtypes,opset,naming",
         summary: "The program is one that the target takes.",
     }],
 };
