@@ -5,6 +5,8 @@
 //! of the base, and every other tensor on the base is derived anew when it is read next. Programs
 //! without mutation never derive anything twice.
 
+use std::collections::BTreeSet;
+
 use mlc_ir::attr::ScatterMode;
 use mlc_ir::builder::Builder;
 use mlc_ir::ops::{
@@ -16,7 +18,7 @@ use mlc_tensor::DType;
 use super::Cx;
 use super::dims;
 use super::error::{LowerError, LowerResult};
-use super::value::TensorId;
+use super::value::{TensorId, Val};
 
 /// One step from a tensor to a view of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +113,7 @@ struct Place {
 pub(super) struct Memory {
     bases: Vec<Base>,
     places: Vec<Place>,
+    doubtful: BTreeSet<TensorId>,
 }
 
 impl Memory {
@@ -178,6 +181,26 @@ impl Cx<'_> {
         let mut views = place.views.clone();
         views.push(view);
         self.memory.add(Place { base, views, value, version, strides: None })
+    }
+
+    /// Declares that the file may have a wrong shape for a tensor, so that shapes it declares for what
+    /// is made of that may be wrong too: they are checked, but what lowering says counts.
+    pub(super) fn doubt(&mut self, tensor: TensorId) {
+        self.memory.doubtful.insert(tensor);
+    }
+
+    /// Ends the doubt of [`Cx::doubt`].
+    pub(super) fn trust(&mut self, tensor: TensorId) {
+        self.memory.doubtful.remove(&tensor);
+    }
+
+    /// Whether the file may have a wrong shape for a value.
+    pub(super) fn is_doubtful(&self, val: &Val) -> bool {
+        match val {
+            Val::Tensor(tensor) => self.memory.doubtful.contains(tensor),
+            Val::List(items) => items.iter().any(|item| self.is_doubtful(item)),
+            _ => false,
+        }
     }
 
     /// Declares how a tensor lies in memory: the distance between neighbours along each axis.

@@ -61,6 +61,7 @@ impl Cx<'_> {
         for (name, arg) in &node.args {
             args.push((name.clone(), to_val(arg, names, &mut graphs)?));
         }
+        let doubtful = args.iter().any(|(_, val)| self.is_doubtful(val));
         let outputs = match op.as_str() {
             "higher_order.wrap_with_set_grad_enabled" | "higher_order.wrap_with_autocast" => {
                 self.inline(&op, &args, &graphs, found)?
@@ -69,13 +70,26 @@ impl Cx<'_> {
                 let mut call = Call::new(op, node.target.overload.clone(), args, &node.loc);
                 call.outputs = node.outputs.len();
                 call.declared = match node.outputs.first() {
-                    Some(Output::Tensor(name)) => graph.tensors.get(name).map(declared),
+                    Some(Output::Tensor(name)) if !doubtful => {
+                        graph.tensors.get(name).map(declared)
+                    }
                     _ => None,
                 };
                 self.lower_call(&call)?
             }
         };
+        if doubtful {
+            outputs.iter().for_each(|val| self.doubt_all(val));
+        }
         self.bind(graph, node, outputs, names)
+    }
+
+    fn doubt_all(&mut self, val: &Val) {
+        match val {
+            Val::Tensor(tensor) => self.doubt(*tensor),
+            Val::List(items) => items.iter().for_each(|val| self.doubt_all(val)),
+            _ => {}
+        }
     }
 
     /// Defines results that are symbolic scalars the file has an expression for.
@@ -245,9 +259,15 @@ impl Cx<'_> {
                         return Err(LowerError::new(codes::TYPE_MISMATCH, message));
                     }
                     let shape = declared(meta);
-                    self.refine(value, &shape)?;
-                    self.symbols.add_tensor(value, &shape);
-                    self.declare_strides(tensor, meta);
+                    match self.refine(value, &shape) {
+                        Err(_) if self.is_doubtful(&Val::Tensor(tensor)) => {}
+                        checked => {
+                            checked?;
+                            self.trust(tensor);
+                            self.symbols.add_tensor(value, &shape);
+                            self.declare_strides(tensor, meta);
+                        }
+                    }
                     self.b.name(value, name);
                 }
                 Val::Tensor(tensor)

@@ -23,6 +23,7 @@ mod norm;
 mod pad;
 mod pool;
 mod random;
+mod recurrent;
 mod reduction;
 mod resize;
 mod scan;
@@ -58,6 +59,7 @@ const FAMILIES: &[&[Lowering]] = &[
     embedding::LOWERINGS,
     taper::LOWERINGS,
     random::LOWERINGS,
+    recurrent::LOWERINGS,
     fold::LOWERINGS,
     grid::LOWERINGS,
     resize::LOWERINGS,
