@@ -30,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) extreme: f64,
     /// It has one element, which half precision rounds to zero.
     pub(crate) vanishes: bool,
+    /// No element reaches the least normal number of half precision, so that all lose digits.
+    pub(crate) coarse: bool,
 }
 
 /// Facts on constants, each read once.
@@ -42,7 +44,8 @@ impl FactBook {
     pub(crate) fn of(&mut self, tensor: &Tensor) -> Result<Facts> {
         let extreme = self.extreme(tensor)?;
         let vanishes = tensor.count() == 1 && vanishes(extreme);
-        Ok(Facts { extreme, vanishes })
+        let coarse = extreme != 0.0 && extreme.abs() < f64::from(f16::MIN_POSITIVE);
+        Ok(Facts { extreme, vanishes, coarse })
     }
 
     /// The greatest finite element; of views of a tensor, that of the whole tensor.

@@ -102,6 +102,24 @@ impl Search<'_> {
                 found.kept.insert(node);
                 self.divisions(node, found);
             }
+            // What is scaled by such a constant is as coarse; a sum or a bound hardly feels it.
+            let scales = matches!(
+                data.op,
+                Op::Mul(_)
+                    | Op::RealDiv(_)
+                    | Op::Pow(_)
+                    | Op::Linear(_)
+                    | Op::Matmul(_)
+                    | Op::Einsum(_)
+                    | Op::Conv(_)
+                    | Op::ConvTranspose(_)
+                    | Op::BatchNorm(_)
+                    | Op::LayerNorm(_)
+                    | Op::InstanceNorm(_)
+            );
+            if fact.coarse && scales {
+                found.kept.insert(node);
+            }
             if overflows(fact.extreme) {
                 let bound = self.mask_bound(node, operand);
                 match bound {
