@@ -137,6 +137,16 @@ impl Memory {
             .map(|base| (&base.owner, base.value))
     }
 
+    /// How often each base was written.
+    pub(super) fn versions(&self) -> Vec<u32> {
+        self.bases.iter().map(|base| base.version).collect()
+    }
+
+    /// Whether one of the bases that there were then was written since.
+    pub(super) fn was_written_since(&self, versions: &[u32]) -> bool {
+        self.bases.iter().zip(versions).any(|(base, &version)| base.version != version)
+    }
+
     /// The value of a tensor as last derived; its type does not change by writing.
     pub(super) fn latest(&self, tensor: TensorId) -> Value {
         self.places[tensor.0 as usize].value

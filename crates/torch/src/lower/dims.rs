@@ -33,7 +33,7 @@ pub(super) enum SymbolSource {
 }
 
 /// The sources of all symbols that can be read, and the values made from them so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct SymbolSources {
     sources: BTreeMap<String, SymbolSource>,
 }
@@ -42,6 +42,11 @@ impl SymbolSources {
     /// Declares a source unless there is one.
     pub(super) fn add(&mut self, name: &str, source: SymbolSource) {
         self.sources.entry(name.to_owned()).or_insert(source);
+    }
+
+    /// Declares a source in place of any there is.
+    pub(super) fn replace(&mut self, name: &str, source: SymbolSource) {
+        self.sources.insert(name.to_owned(), source);
     }
 
     /// Declares that a symbol is another one, whose source it then has unless it has one.

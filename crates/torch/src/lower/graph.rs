@@ -66,6 +66,7 @@ impl Cx<'_> {
             "higher_order.wrap_with_set_grad_enabled" | "higher_order.wrap_with_autocast" => {
                 self.inline(&op, &args, &graphs, found)?
             }
+            _ if let Some(vals) = self.higher_order((graph, node), &args, &graphs, found)? => vals,
             _ => {
                 let mut call = Call::new(op, node.target.overload.clone(), args, &node.loc);
                 call.outputs = node.outputs.len();
@@ -105,6 +106,7 @@ impl Cx<'_> {
                 Output::SymBool(name) => {
                     let val = match graph.sym_bools.get(name) {
                         Some(SymExpr::Bool(known)) => Val::Bool(*known),
+                        Some(expr) => Val::Relation(expr.clone()),
                         _ => Val::Opaque("a symbolic bool".to_owned()),
                     };
                     defined.push((name, val));
@@ -153,21 +155,7 @@ impl Cx<'_> {
                 val => vec![val.clone()],
             })
             .collect();
-        let mut names = Names::new();
-        if operands.len() != graph.inputs.len() {
-            return Err(LowerError::invalid(format!(
-                "{} operands for a graph with {} inputs",
-                operands.len(),
-                graph.inputs.len()
-            )));
-        }
-        for (input, val) in graph.inputs.iter().zip(operands) {
-            if let Some(name) = input_name(input) {
-                names.insert(name.to_owned(), val);
-            }
-        }
-        self.graph(graph, &mut names, found);
-        graph.outputs.iter().map(|output| to_val(output, &names, &mut Vec::new())).collect()
+        self.call_graph(graph, operands, found)
     }
 
     /// Gives the results their names, after a check against what the file declares.
@@ -309,7 +297,7 @@ impl Cx<'_> {
 }
 
 /// The extents a tensor of the file is declared with; unknown where extents have no such expression.
-fn declared(meta: &TensorMeta) -> Vec<Dim> {
+pub(super) fn declared(meta: &TensorMeta) -> Vec<Dim> {
     meta.sizes.iter().map(|expr| dims::to_dim(expr).unwrap_or(Dim::Unknown)).collect()
 }
 

@@ -12,6 +12,7 @@
 
 pub mod alias;
 pub mod call;
+mod control;
 pub mod dims;
 pub mod error;
 mod graph;
@@ -44,6 +45,8 @@ pub struct Cx<'p> {
     symbols: SymbolSources,
     registry: &'p Registry,
     depth: u32,
+    /// How often what is lowered now stands in the program because of unrolling.
+    unrolled: i64,
 }
 
 /// Lowerings may call others this deep.

@@ -40,6 +40,7 @@ pub fn lower(source: &ExportedProgram, registry: &Registry) -> Result<Program, D
         symbols: SymbolSources::default(),
         registry,
         depth: 0,
+        unrolled: 1,
     };
     let mut names = Names::new();
     for spec in &source.inputs {

@@ -3,6 +3,8 @@
 use mlc_ir::Dim;
 use mlc_tensor::DType;
 
+use crate::symexpr::SymExpr;
+
 /// A torch tensor: a place in memory that other tensors may be views of. See [`super::alias`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TensorId(pub(super) u32);
@@ -20,6 +22,8 @@ pub enum Val {
     Float(f64),
     /// A truth value.
     Bool(bool),
+    /// A condition on extents that is not known at compile time.
+    Relation(SymExpr),
     /// A complex number.
     Complex(f64, f64),
     /// Text.
@@ -50,6 +54,7 @@ impl Val {
             Self::Int(_) => "an int",
             Self::Float(_) => "a float",
             Self::Bool(_) => "a bool",
+            Self::Relation(_) => "a condition on extents",
             Self::Complex(..) => "a complex number",
             Self::Str(_) => "a string",
             Self::DType(_) => "a dtype",

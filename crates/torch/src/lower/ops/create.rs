@@ -86,7 +86,7 @@ pub(super) fn converted(cx: &mut Cx<'_>, number: &Scalar, dtype: DType) -> Lower
 }
 
 /// A tensor with `value`, a scalar, everywhere.
-pub(super) fn filled(cx: &mut Cx<'_>, shape: &[Dim], value: Value) -> LowerResult<Value> {
+pub(in crate::lower) fn filled(cx: &mut Cx<'_>, shape: &[Dim], value: Value) -> LowerResult<Value> {
     if shape.is_empty() {
         return Ok(value);
     }

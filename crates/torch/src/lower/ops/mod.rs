@@ -7,7 +7,7 @@ mod attention;
 mod axes;
 mod compare;
 mod conv;
-mod create;
+pub(super) mod create;
 mod einsum;
 mod embedding;
 mod fold;

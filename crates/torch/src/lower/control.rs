@@ -1,0 +1,531 @@
+//! Higher-order ops: branches, loops, and maps and scans over the first axis.
+//!
+//! Regions see the values around them, so operands are captured and sub-graphs are lowered in place.
+//! A predicate that is known picks its branch; a map or scan over few elements is unrolled, over many
+//! or an unknown number it is a loop that writes its results into place.
+
+use mlc_diag::Diagnostics;
+use mlc_ir::attr::ScatterMode;
+use mlc_ir::ops::{
+    Add, Cond, Equal, ExpandDims, Gather, Greater, GreaterEqual, Identity, Less, LessEqual,
+    LogicalAnd, LogicalNot, LogicalOr, NotEqual, Scatter, Stack, WhileLoop,
+};
+use mlc_ir::{Def, Dim, Region, RegionData, Type, Value};
+use mlc_tensor::{DType, Tensor};
+
+use super::Cx;
+use super::alias;
+use super::dims::{self, SymbolSource};
+use super::error::{LowerError, LowerResult};
+use super::graph::{Names, declared, input_name, to_val};
+use super::ops::create::filled;
+use super::value::Val;
+use crate::graph::{Arg, Graph, Node, Output, Sym};
+use crate::symexpr::{SymExpr, SymFn};
+
+/// Maps and scans are unrolled while a node stands in the program at most this often.
+const MAX_UNROLLED: i64 = 16;
+
+/// The arguments of a higher-order op: graphs, and what stands before and after them.
+struct Parts<'g> {
+    before: Vec<Val>,
+    graphs: Vec<&'g Graph>,
+    after: Vec<Val>,
+}
+
+impl<'g> Parts<'g> {
+    fn of(args: &[(String, Val)], graphs: &[&'g Graph], count: usize) -> LowerResult<Self> {
+        let at = args.iter().position(|(_, val)| matches!(val, Val::Graph(_)));
+        let at = at.filter(|_| graphs.len() == count).ok_or_else(|| {
+            LowerError::invalid(format!("{} graphs among the arguments, not {count}", graphs.len()))
+        })?;
+        let vals = |args: &[(String, Val)]| args.iter().map(|(_, val)| val.clone()).collect();
+        let after = args.get(at + count..).unwrap_or_default();
+        if args.iter().skip(at).take(count).any(|(_, val)| !matches!(val, Val::Graph(_))) {
+            return Err(LowerError::invalid("values between the graphs"));
+        }
+        Ok(Self { before: vals(&args[..at]), graphs: graphs.to_vec(), after: vals(after) })
+    }
+
+    /// The lists after the graphs, exactly `count`; one that is missing at the end is empty.
+    fn lists(&self, count: usize) -> LowerResult<Vec<Vec<Val>>> {
+        let mut lists = Vec::with_capacity(count);
+        for val in &self.after {
+            match val {
+                Val::List(items) if lists.len() < count => lists.push(items.clone()),
+                val => {
+                    return Err(LowerError::argument(format!("{} after the graphs", val.kind())));
+                }
+            }
+        }
+        lists.resize(count, Vec::new());
+        Ok(lists)
+    }
+}
+
+/// A map or scan over the first axis of some tensors.
+struct Scan<'g> {
+    graph: &'g Graph,
+    carried: Vec<Val>,
+    xs: Vec<Value>,
+    rest: Vec<Val>,
+    /// The names of the stacked results.
+    stacked: Vec<&'g str>,
+}
+
+impl Cx<'_> {
+    /// Lowers a higher-order op; `None` if it is none that is known here.
+    pub(super) fn higher_order<'g>(
+        &mut self,
+        (around, node): (&'g Graph, &'g Node),
+        args: &[(String, Val)],
+        graphs: &[&'g Graph],
+        found: &mut Diagnostics,
+    ) -> LowerResult<Option<Vec<Val>>> {
+        if node.target.namespace != "higher_order" {
+            return Ok(None);
+        }
+        Ok(Some(match node.target.op.as_str() {
+            "cond" => self.branch(&Parts::of(args, graphs, 2)?, found)?,
+            "while_loop" => self.while_loop(&Parts::of(args, graphs, 2)?, found)?,
+            "map_impl" => {
+                let parts = Parts::of(args, graphs, 1)?;
+                let [xs, rest] = parts.exact()?;
+                self.over_first_axis(around, node, (parts.graphs[0], vec![], xs, rest), found)?
+            }
+            "scan" => {
+                let parts = Parts::of(args, graphs, 1)?;
+                let [init, xs, rest] = parts.exact()?;
+                self.over_first_axis(around, node, (parts.graphs[0], init, xs, rest), found)?
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Lowers a graph where the cursor is, and gives its outputs.
+    pub(super) fn call_graph(
+        &mut self,
+        graph: &Graph,
+        operands: Vec<Val>,
+        found: &mut Diagnostics,
+    ) -> LowerResult<Vec<Val>> {
+        if operands.len() != graph.inputs.len() {
+            return Err(LowerError::invalid(format!(
+                "{} operands for a graph with {} inputs",
+                operands.len(),
+                graph.inputs.len()
+            )));
+        }
+        let mut names = Names::new();
+        for (input, val) in graph.inputs.iter().zip(operands) {
+            if let Some(name) = input_name(input) {
+                names.insert(name.to_owned(), val);
+            }
+        }
+        self.graph(graph, &mut names, found);
+        graph.outputs.iter().map(|output| to_val(output, &names, &mut Vec::new())).collect()
+    }
+
+    /// A region with arguments of these types that yields what `fill` gives. What is known inside
+    /// alone is forgotten behind it.
+    fn region(
+        &mut self,
+        args: &[Type],
+        fill: impl FnOnce(&mut Self, &[Value]) -> LowerResult<Vec<Value>>,
+    ) -> LowerResult<Region> {
+        let function = self.b.function_mut();
+        let region = function.regions.push(RegionData::default());
+        let args: Vec<Value> = args.iter().map(|ty| function.add_arg(region, ty.clone())).collect();
+        let outside = std::mem::replace(&mut self.b.region, region);
+        let symbols = self.symbols.clone();
+        let before = self.memory.versions();
+        let results = fill(self, &args);
+        let results = results.and_then(|results| {
+            results.into_iter().map(|value| self.own(region, value)).collect::<LowerResult<_>>()
+        });
+        self.b.region = outside;
+        self.symbols = symbols;
+        let results = results?;
+        if self.memory.was_written_since(&before) {
+            return Err(LowerError::argument(
+                "a branch or the body of a loop writes in place to a tensor from outside",
+            )
+            .help("return the new value from it instead"));
+        }
+        self.b.function_mut().regions[region].results = results;
+        Ok(region)
+    }
+
+    /// A value that is made in `region` itself.
+    fn own(&mut self, region: Region, value: Value) -> LowerResult<Value> {
+        let function = self.b.function();
+        let inside = match function.values[value].def {
+            Def::Arg(own, _) => own == region,
+            Def::Result(node, _) => function.regions[region].nodes.contains(&node),
+        };
+        if inside { Ok(value) } else { self.unary(Identity {}, value) }
+    }
+
+    /// Brings what regions are about to use up to date, so that nothing is derived inside one of
+    /// them that is used behind it.
+    fn capture(&mut self, operands: &[Val]) -> LowerResult<()> {
+        for val in operands {
+            match val {
+                Val::Tensor(tensor) => drop(self.read(*tensor)?),
+                Val::List(items) => self.capture(items)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What a graph yields as a value of the program; `None` for nothing.
+    fn yielded(&mut self, val: &Val) -> LowerResult<Option<Value>> {
+        Ok(match val {
+            Val::Tensor(tensor) => Some(self.read(*tensor)?),
+            Val::Int(dim) => Some(dims::scalar(self, dim)?),
+            Val::Bool(known) => {
+                let known = Tensor::from_bytes(DType::Bool, &[], vec![u8::from(*known)])?;
+                Some(self.b.constant(known)?)
+            }
+            Val::Float(x) => Some(self.b.scalar(DType::F32, *x)?),
+            Val::None => None,
+            val => {
+                return Err(LowerError::argument(format!("a graph yields {}", val.kind())));
+            }
+        })
+    }
+
+    fn yields(&mut self, vals: &[Val]) -> LowerResult<Vec<Value>> {
+        let mut values = Vec::with_capacity(vals.len());
+        for val in vals {
+            values.extend(self.yielded(val)?);
+        }
+        Ok(values)
+    }
+
+    fn branch(&mut self, parts: &Parts<'_>, found: &mut Diagnostics) -> LowerResult<Vec<Val>> {
+        let [pred] = &parts.before[..] else {
+            return Err(LowerError::invalid("a branch needs one predicate"));
+        };
+        let operands = parts.lists(1)?.concat();
+        let pred = match self.predicate(pred)? {
+            Predicate::Known(known) => {
+                let graph = parts.graphs[usize::from(!known)];
+                return self.call_graph(graph, operands, found);
+            }
+            Predicate::Value(value) => value,
+        };
+        self.capture(&operands)?;
+        let mut absent = Vec::new();
+        let mut regions = Vec::new();
+        for graph in &parts.graphs {
+            let region = self.region(&[], |cx, _| {
+                let vals = cx.call_graph(graph, operands.clone(), found)?;
+                absent.push(vals.iter().map(|val| *val == Val::None).collect::<Vec<_>>());
+                cx.yields(&vals)
+            })?;
+            regions.push(region);
+        }
+        let ([yes, no], [first, second]) = (&regions[..], &absent[..]) else {
+            return Err(LowerError::invalid("a branch has two graphs"));
+        };
+        if first != second {
+            return Err(LowerError::argument(
+                "one branch gives None where the other gives a tensor",
+            ));
+        }
+        let mut results = Cond {}.build_many(&mut self.b, pred, *yes, *no)?.into_iter();
+        let mut vals = Vec::with_capacity(first.len());
+        for absent in first {
+            vals.push(match results.next().filter(|_| !absent) {
+                Some(value) => self.fresh(value),
+                None => Val::None,
+            });
+        }
+        Ok(vals)
+    }
+
+    fn predicate(&mut self, pred: &Val) -> LowerResult<Predicate> {
+        match pred {
+            Val::Bool(known) => Ok(Predicate::Known(*known)),
+            Val::Int(dim) if dim.as_const().is_some() => Ok(Predicate::Known(!dim.is(0))),
+            Val::Tensor(tensor) => {
+                let value = self.read_as(*tensor, DType::Bool)?;
+                if let Some(tensor) = self.b.constant_of(value)
+                    && let [known] = tensor.bytes()?[..]
+                {
+                    return Ok(Predicate::Known(known != 0));
+                }
+                let scalar = self.b.tensor(value)?.rank() == 0;
+                let value =
+                    if scalar { value } else { alias::reshape_static(&mut self.b, value, &[])? };
+                Ok(Predicate::Value(value))
+            }
+            Val::Relation(expr) => Ok(Predicate::Value(self.relation(expr)?)),
+            pred => Err(LowerError::argument(format!("the predicate is {}", pred.kind()))),
+        }
+    }
+
+    /// A condition on extents as a scalar of bool.
+    fn relation(&mut self, expr: &SymExpr) -> LowerResult<Value> {
+        let unknown = || {
+            LowerError::dynamic(format!("the condition `{expr}` has no lowering"))
+                .help("compare sizes with `<`, `<=`, `==` and the like")
+        };
+        let SymExpr::Apply(function, args) = expr else { return Err(unknown()) };
+        match (function, &args[..]) {
+            (SymFn::Not, [one]) => {
+                let one = self.relation(one)?;
+                self.unary(LogicalNot {}, one)
+            }
+            (SymFn::And | SymFn::Or, [first, rest @ ..]) => {
+                let mut all = self.relation(first)?;
+                for next in rest {
+                    let next = self.relation(next)?;
+                    all = match function {
+                        SymFn::And => self.binary(LogicalAnd {}, all, next)?,
+                        _ => self.binary(LogicalOr {}, all, next)?,
+                    };
+                }
+                Ok(all)
+            }
+            (function, [x, y]) => {
+                let x = dims::scalar(self, &dims::to_dim(x).ok_or_else(unknown)?)?;
+                let y = dims::scalar(self, &dims::to_dim(y).ok_or_else(unknown)?)?;
+                match function {
+                    SymFn::Eq => self.binary(Equal {}, x, y),
+                    SymFn::Ne => self.binary(NotEqual {}, x, y),
+                    SymFn::Lt => self.binary(Less {}, x, y),
+                    SymFn::Le => self.binary(LessEqual {}, x, y),
+                    SymFn::Gt => self.binary(Greater {}, x, y),
+                    SymFn::Ge => self.binary(GreaterEqual {}, x, y),
+                    _ => Err(unknown()),
+                }
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The arguments of a sub-graph that loop variables stand for.
+    fn arguments(&mut self, graph: &Graph, args: &[Value]) -> LowerResult<Vec<Val>> {
+        let mut vals = Vec::with_capacity(args.len());
+        for (input, &arg) in graph.inputs.iter().zip(args) {
+            let Arg::Int(Sym::Named(name)) = input else {
+                vals.push(self.fresh(arg));
+                continue;
+            };
+            let dim = graph.sym_ints.get(name).and_then(dims::to_dim);
+            let symbol = dim.as_ref().and_then(Dim::as_symbol).ok_or_else(|| {
+                LowerError::dynamic(format!("`{name}` changes in a loop and is no symbol"))
+            })?;
+            if !self.b.program.symbols.contains(symbol) {
+                self.b.program.symbols.declare(symbol, mlc_ir::SymbolRange::default());
+            }
+            self.symbols.replace(symbol, SymbolSource::Scalar(arg));
+            vals.push(Val::Int(Dim::symbol(symbol)));
+        }
+        Ok(vals)
+    }
+
+    fn while_loop(&mut self, parts: &Parts<'_>, found: &mut Diagnostics) -> LowerResult<Vec<Val>> {
+        let [carried, rest] = parts.exact()?;
+        let [test, body] = [parts.graphs[0], parts.graphs[1]];
+        self.capture(&rest)?;
+        let initial = self.yields(&carried)?;
+        if initial.len() != carried.len() {
+            return Err(LowerError::argument("a loop carries None"));
+        }
+        let types: Vec<Type> = initial.iter().map(|&value| self.b.ty(value).clone()).collect();
+        let all = |cx: &mut Self, graph: &Graph, args: &[Value]| -> LowerResult<Vec<Val>> {
+            let mut operands = cx.arguments(graph, args)?;
+            operands.extend(rest.iter().cloned());
+            Ok(operands)
+        };
+        let test = self.region(&types, |cx, args| {
+            let operands = all(cx, test, args)?;
+            let vals = cx.call_graph(test, operands, found)?;
+            let [pred] = &vals[..] else {
+                return Err(LowerError::invalid("the condition of a loop gives one value"));
+            };
+            Ok(vec![match cx.predicate(pred)? {
+                Predicate::Value(value) => value,
+                Predicate::Known(false) => cx.yields(&[Val::Bool(false)])?[0],
+                Predicate::Known(true) => {
+                    return Err(LowerError::argument("the condition of a loop is always true"));
+                }
+            }])
+        })?;
+        let body = self.region(&types, |cx, args| {
+            let operands = all(cx, body, args)?;
+            let vals = cx.call_graph(body, operands, found)?;
+            let values = cx.yields(&vals)?;
+            cx.keep_types(&types, &values)?;
+            Ok(values)
+        })?;
+        let results = WhileLoop {}.build_many(&mut self.b, initial, test, body)?;
+        Ok(results.into_iter().map(|value| self.fresh(value)).collect())
+    }
+
+    /// Declares that what a body yields has the extents of the loop variables, where inference could
+    /// not tell.
+    fn keep_types(&mut self, types: &[Type], values: &[Value]) -> LowerResult<()> {
+        for (ty, &value) in types.iter().zip(values) {
+            let Some(ty) = ty.as_tensor() else { continue };
+            if self.b.tensor(value)?.dtype == ty.dtype {
+                self.refine(value, &ty.shape)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn over_first_axis<'g>(
+        &mut self,
+        around: &Graph,
+        node: &'g Node,
+        (graph, carried, xs, rest): (&'g Graph, Vec<Val>, Vec<Val>, Vec<Val>),
+        found: &mut Diagnostics,
+    ) -> LowerResult<Vec<Val>> {
+        let names = result_names(&node.outputs);
+        let stacked = names.get(carried.len()..).unwrap_or_default().to_vec();
+        let xs = self.yields(&xs)?;
+        let first = *xs.first().ok_or_else(|| LowerError::invalid("no tensors to map over"))?;
+        let count = match self.b.tensor(first)?.shape.first() {
+            Some(count) => count.clone(),
+            None => return Err(LowerError::invalid("a scalar has no first axis")),
+        };
+        let scan = Scan { graph, carried, xs, rest, stacked };
+        match count.as_const().filter(|&n| n >= 1) {
+            Some(n) if n.saturating_mul(self.unrolled) <= MAX_UNROLLED => {
+                self.unrolled *= n;
+                let results = self.unroll(&scan, n, found);
+                self.unrolled /= n;
+                results
+            }
+            _ => self.scan_loop(around, &scan, (&count, found)),
+        }
+    }
+
+    fn unroll(
+        &mut self,
+        scan: &Scan<'_>,
+        count: i64,
+        found: &mut Diagnostics,
+    ) -> LowerResult<Vec<Val>> {
+        let mut carried = Vec::new();
+        for val in &scan.carried {
+            carried.push(self.renewed(val)?);
+        }
+        let mut stacks: Vec<Vec<Value>> = vec![Vec::new(); scan.stacked.len()];
+        for i in 0..count {
+            let mut operands = carried.clone();
+            for &x in &scan.xs {
+                let x = alias::select(self, x, 0, &Dim::Const(i))?;
+                operands.push(self.fresh(x));
+            }
+            operands.extend(scan.rest.iter().cloned());
+            let vals = self.call_graph(scan.graph, operands, found)?;
+            if vals.len() != scan.carried.len() + stacks.len() {
+                return Err(LowerError::invalid("the graph gives another number of results"));
+            }
+            carried.clear();
+            for val in &vals[..scan.carried.len()] {
+                carried.push(self.renewed(val)?);
+            }
+            let ys = self.yields(&vals[scan.carried.len()..])?;
+            for (stack, y) in stacks.iter_mut().zip(ys) {
+                stack.push(y);
+            }
+        }
+        for values in stacks {
+            let y = match values[..] {
+                [one] => alias::unsqueeze(self, one, &[0])?,
+                _ => Stack { axis: 0 }.build(&mut self.b, values)?,
+            };
+            carried.push(self.fresh(y));
+        }
+        Ok(carried)
+    }
+
+    /// The value in memory of its own.
+    fn renewed(&mut self, val: &Val) -> LowerResult<Val> {
+        match self.yielded(val)? {
+            Some(value) => Ok(self.fresh(value)),
+            None => Err(LowerError::argument("a scan carries None")),
+        }
+    }
+
+    fn scan_loop(
+        &mut self,
+        around: &Graph,
+        scan: &Scan<'_>,
+        (count, found): (&Dim, &mut Diagnostics),
+    ) -> LowerResult<Vec<Val>> {
+        self.capture(&scan.rest)?;
+        let end = dims::scalar(self, count)?;
+        let mut initial = vec![self.b.int(0)?];
+        initial.extend(self.yields(&scan.carried)?);
+        for name in &scan.stacked {
+            let meta = around
+                .tensors
+                .get(*name)
+                .ok_or_else(|| LowerError::invalid(format!("the result `{name}` has no type")))?;
+            let zero = self.b.scalar(meta.dtype, 0.0)?;
+            initial.push(filled(self, &declared(meta), zero)?);
+        }
+        let types: Vec<Type> = initial.iter().map(|&value| self.b.ty(value).clone()).collect();
+        let kept = 1 + scan.carried.len();
+        let test = self.region(&types, |cx, args| Ok(vec![cx.binary(Less {}, args[0], end)?]))?;
+        let body = self.region(&types, |cx, args| {
+            let mut operands: Vec<Val> = args[1..kept].iter().map(|&v| cx.fresh(v)).collect();
+            for &x in &scan.xs {
+                let op = Gather { axis: 0, batch_dims: 0, validate_indices: false };
+                let x = op.build(&mut cx.b, x, args[0])?;
+                operands.push(cx.fresh(x));
+            }
+            operands.extend(scan.rest.iter().cloned());
+            let vals = cx.call_graph(scan.graph, operands, found)?;
+            let one = cx.b.int(1)?;
+            let mut next = vec![cx.binary(Add {}, args[0], one)?];
+            next.extend(cx.yields(&vals)?);
+            if next.len() != args.len() {
+                return Err(LowerError::invalid("the graph gives another number of results"));
+            }
+            let at = ExpandDims { axes: vec![0] }.build(&mut cx.b, args[0])?;
+            for (y, &all) in next[kept..].iter_mut().zip(&args[kept..]) {
+                let part = alias::unsqueeze(cx, *y, &[0])?;
+                let mode = ScatterMode::Update;
+                let op = Scatter { axis: 0, mode, validate_indices: false };
+                *y = op.build(&mut cx.b, all, at, part)?;
+            }
+            cx.keep_types(&types, &next)?;
+            Ok(next)
+        })?;
+        let results = WhileLoop {}.build_many(&mut self.b, initial, test, body)?;
+        Ok(results.into_iter().skip(1).map(|value| self.fresh(value)).collect())
+    }
+}
+
+impl Parts<'_> {
+    fn exact<const N: usize>(&self) -> LowerResult<[Vec<Val>; N]> {
+        let lists = self.lists(N)?;
+        lists.try_into().map_err(|_| LowerError::invalid("too few lists of operands"))
+    }
+}
+
+/// A condition.
+enum Predicate {
+    /// Known at compile time.
+    Known(bool),
+    /// A scalar of bool.
+    Value(Value),
+}
+
+/// The names of the results of a node, in order.
+fn result_names(outputs: &[Output]) -> Vec<&str> {
+    let mut names = Vec::new();
+    for output in outputs {
+        output.for_each_name(&mut |name, _| names.push(name));
+    }
+    names
+}
