@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::support::Folder;
 
-/// A program with 64 MB of weights, so that writing it takes a while.
+/// A program with 16 MB of weights, so that writing it takes a while.
 fn heavy() -> Folder {
     let weights: String =
-        (0..4).map(|i| format!("  @w{i} : tensor<2048x2048xf32> = random({i}, 0.02)\n")).collect();
+        (0..4).map(|i| format!("  @w{i} : tensor<1024x1024xf32> = random({i}, 0.02)\n")).collect();
     let ops: String = (0..4)
         .map(|i| format!("  %w{i} = const @w{i}\n  %{} = linear %{}, %w{i}\n", i + 1, i))
         .collect();
     let text = format!(
-        "weights {{\n{weights}}}\nfunc @main(%0: tensor<1x2048xf32>) -> (y: tensor<1x2048xf32>) {{\n{ops}  return %4\n}}\n"
+        "weights {{\n{weights}}}\nfunc @main(%0: tensor<1x1024xf32>) -> (y: tensor<1x1024xf32>) {{\n{ops}  return %4\n}}\n"
     );
     let folder = Folder::new();
     folder.file("model.mlc", text);
