@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlc_tensor::{DType, MappedFile, Tensor, TensorError};
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
 /// Inflated bytes an archive may ask for, as a multiple of the outermost file's size.
@@ -237,7 +238,11 @@ impl Archive {
             return Err(ArchiveError::NotZip { what });
         }
         let broken = |e: zip::result::ZipError| ArchiveError::Zip { reason: e.to_string() };
-        let mut zip = ZipArchive::new(Cursor::new(bytes.clone())).map_err(broken)?;
+        // Offsets count from the first byte of the file: nothing stands before an archive of torch,
+        // and a guess can be fooled by the records at its end.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let mut zip =
+            ZipArchive::with_config(config, Cursor::new(bytes.clone())).map_err(broken)?;
         if zip.has_duplicate_names() {
             return Err(ArchiveError::Overlap { what: "share a name" });
         }

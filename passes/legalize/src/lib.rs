@@ -20,6 +20,7 @@ mod narrow_types;
 mod older_ops;
 mod opset;
 mod ranks;
+mod select_shapes;
 
 use mlc_pass::{Alias, PassEntry, PassList, Property};
 
@@ -34,6 +35,7 @@ pub use older_ops::OlderOps;
 pub use opset::OpsetCheck;
 pub use ranks::Ranks;
 pub use requirement::{Reason, Requirement, required_opset};
+pub use select_shapes::SelectShapes;
 
 /// Every tensor is of f16, f32, i32 or bool, stored weights aside.
 pub const CORE_DTYPES: Property = Property("core-dtypes");
@@ -62,10 +64,12 @@ pub const PASSES: PassList = PassList {
         .source(include_str!("opset.rs")),
         PassEntry::of::<Ranks>("Tensors have at most five axes, inputs at least one.")
             .source(include_str!("ranks.rs")),
+        PassEntry::of::<SelectShapes>("A `select` has branches of the shape of its result.")
+            .source(include_str!("select_shapes.rs")),
     ],
     aliases: &[Alias {
         name: "legalize",
-        pipeline: "bounds,narrow-types,ranks,feature-types,older-ops,legal-dtypes,opset,naming",
+        pipeline: "bounds,narrow-types,ranks,feature-types,older-ops,select-shapes,legal-dtypes,opset,naming",
         summary: "The program is one that the target takes.",
     }],
 };
