@@ -2,6 +2,7 @@
 //!
 //! - [`archive_builder`]: small files of torch.export, sound or broken in a chosen place.
 //! - [`filetest`]: a file dropped below `testdata/` is a test.
+//! - [`generate`]: random programs, made from the op table.
 //! - [`package`]: a model becomes a package, twice the same bytes, and computes what it did.
 //! - [`cases`]: folders of real models with reference outputs, converted and compared in parallel.
 //!
@@ -12,6 +13,7 @@ pub mod archive_builder;
 pub mod cases;
 pub mod diff;
 pub mod filetest;
+pub mod generate;
 pub mod numbers;
 pub mod package;
 pub mod walk;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::choose;
 
 /// Makes inputs and outputs of f16 ones of f32, with casts inside, where `target` takes no f16 there
-/// (iOS 15).
+/// (iOS 15), and outputs of integers that are only stored, such as the u8 of `quantize`, ones of i32.
 ///
 /// ```mlc before {target=ios15}
 /// func @f(%x: tensor<2xf16>) -> tensor<2xf16> {
@@ -46,17 +46,19 @@ impl Pass for FeatureTypes {
     }
 
     fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
-        let Some(target) = &self.target else { return Ok(Changed::No) };
-        if choose::opset(program, Some(target))? >= Opset::Ios16 {
-            return Ok(Changed::No);
-        }
+        let takes_half = match &self.target {
+            Some(target) => choose::opset(program, Some(target))? >= Opset::Ios16,
+            None => true,
+        };
         let mut changed = false;
         for func in cx.functions(program) {
             let function = &program.functions[func];
             let body = &function.regions[function.body];
-            let half = |&value: &Value| is_half(function.ty(value));
-            if body.args.iter().any(half) || body.results.iter().any(half) {
-                rebuild(program, func, self.name(), &mut Widen)?;
+            let half = |&value: &Value| !takes_half && is_half(function.ty(value));
+            let stored = |&value: &Value| is_stored(function.ty(value));
+            let results = &body.results;
+            if body.args.iter().chain(results).any(half) || results.iter().any(stored) {
+                rebuild(program, func, self.name(), &mut Widen { takes_half })?;
                 changed = true;
             }
         }
@@ -68,13 +70,23 @@ fn is_half(ty: &Type) -> bool {
     ty.as_tensor().is_some_and(|ty| ty.dtype == DType::F16)
 }
 
-struct Widen;
+/// Integers without arithmetic.
+fn is_stored(ty: &Type) -> bool {
+    let stored = [DType::I8, DType::U8, DType::I16, DType::U16];
+    ty.as_tensor().is_some_and(|ty| stored.contains(&ty.dtype))
+}
+
+struct Widen {
+    takes_half: bool,
+}
 
 impl Rebuild for Widen {
     fn enter(&mut self, b: &mut Builder<'_>, region: Region, index: usize) -> Result<Value> {
         let arg = b.function().regions[region].args[index];
         match b.ty(arg) {
-            Type::Tensor(ty) if ty.dtype == DType::F16 && region == b.function().body => {
+            Type::Tensor(ty)
+                if ty.dtype == DType::F16 && !self.takes_half && region == b.function().body =>
+            {
                 let wide = ty.with_dtype(DType::F32);
                 b.function_mut().values[arg].ty = wide.into();
                 Ok(Cast { dtype: DType::F16 }.build(b, arg)?)
@@ -90,9 +102,12 @@ impl Rebuild for Widen {
     fn leave(&mut self, b: &mut Builder<'_>, region: Region, results: &mut [Value]) -> Result<()> {
         if region == b.function().body {
             for result in results {
-                if is_half(b.ty(*result)) {
-                    *result = Cast { dtype: DType::F32 }.build(b, *result)?;
-                }
+                let dtype = match b.ty(*result) {
+                    ty if is_half(ty) && !self.takes_half => DType::F32,
+                    ty if is_stored(ty) => DType::I32,
+                    _ => continue,
+                };
+                *result = Cast { dtype }.build(b, *result)?;
             }
         }
         Ok(())

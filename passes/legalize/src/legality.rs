@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mlc_ir::attr::PadType;
 use mlc_ir::{AttrValue, Function, Node, Op, Program, Trait, Type, Value};
 use mlc_target::{
     DataType, OpSignature, Opset, Param, ParamDtype, ParamKind, first_opset, signature, versions,
@@ -98,8 +99,30 @@ pub fn accepts(
     let Some(signature) = signature(data.op.spec().name, opset) else { return Err(Refusal::NoOp) };
     let check = Check { program, function, node, signature };
     check.attributes(opset)?;
+    defined(&data.op, opset)?;
     check.required(opset)?;
     check.operands(opset)
+}
+
+/// Attributes have values for which the opset defines the op.
+fn defined(op: &Op, opset: Opset) -> Result<(), Refusal> {
+    let pad_type = match op {
+        Op::Clip(op) if opset >= Opset::Ios17 && op.alpha.0 >= op.beta.0 => {
+            let (alpha, beta) = (op.alpha, op.beta);
+            let message = format!("`alpha` is {alpha}, which is not below `beta` = {beta}");
+            return Err(Refusal::Argument(message));
+        }
+        Op::Conv(op) => op.pad_type,
+        Op::ConvTranspose(op) => op.pad_type,
+        Op::MaxPool(op) => op.pad_type,
+        Op::AvgPool(op) => op.pad_type,
+        Op::L2Pool(op) => op.pad_type,
+        _ => return Ok(()),
+    };
+    if pad_type == PadType::SameLower && opset < Opset::Ios16 {
+        return Err(Refusal::Argument(format!("{} has no padding `same_lower`", opset.label())));
+    }
+    Ok(())
 }
 
 struct Check<'a> {

@@ -9,6 +9,7 @@ mod legality;
 mod names;
 mod narrow;
 mod requirement;
+mod respell;
 mod sentinel;
 mod spell;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_ir::ops::{Add, Cast, Const, Mod, Op, Sub};
 use mlc_ir::{
-    AttrValue, Builder, FuncId, Function, Node, Program, Region, Trait, Type, Uses, Value,
+    AttrValue, Builder, FuncId, Function, Node, Operands, Program, Region, Trait, Type, Uses, Value,
 };
 use mlc_pass::{Rebuild, Result, Step, append_like};
 use mlc_tensor::{DType, Tensor};
@@ -167,6 +167,30 @@ impl Narrow {
     }
 }
 
+impl Narrow {
+    /// `dequantize` on a cast to the type that its operand had, if that became i32.
+    fn stored_operand(&self, b: &mut Builder<'_>, node: Node) -> Result<Option<Step>> {
+        let data = &b.function().nodes[node];
+        let (op, old) = (data.op.clone(), data.operands.clone());
+        let (Op::Dequantize(_), Some(&input)) = (&op, old.slot(0).first()) else {
+            return Ok(None);
+        };
+        let had = self.dtypes.get(&input).copied();
+        let Some(dtype) = had.filter(|had| matches!(had, DType::I8 | DType::U8)) else {
+            return Ok(None);
+        };
+        if b.tensor(input)?.dtype != DType::I32 {
+            return Ok(None);
+        }
+        let mut operands = Operands::new();
+        operands.push_slot([Cast { dtype }.build(b, input)?]);
+        for slot in 1..old.slots() {
+            operands.push_slot(old.slot(slot).iter().copied());
+        }
+        Ok(Some(Step::Replace(append_like(b, node, op, operands)?)))
+    }
+}
+
 /// The op with its element-type attributes replaced, if one changes.
 fn core_attrs(op: &Op) -> Option<Op> {
     if is_storage(op) || matches!(op, Op::Const(_)) {
@@ -239,6 +263,9 @@ impl Rebuild for Narrow {
                 None => b.program.consts.intern(tensor.clone()),
             };
             return Ok(Step::Become(Const { value }.into()));
+        }
+        if let Some(step) = self.stored_operand(b, node)? {
+            return Ok(step);
         }
         let data = &b.function().nodes[node];
         let new = core_attrs(&data.op);

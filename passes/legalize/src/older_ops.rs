@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::choose;
 use crate::legality::{Refusal, accepts};
+use crate::respell::{clip, lower_half, suppression};
 use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
 
 /// Spells ops that `target` does not have in ops that it has, where that computes the same; without
 /// `target`, for the lowest target for which everything can be spelled.
 ///
 /// `scaled_dot_product_attention`, `pixel_unshuffle`, `fill_like`, linear `resize` of two axes and
-/// `slice_update` of known extents are spelled. Where attention masks a whole row, the row is averaged instead of being no number.
+/// `slice_update` of known extents are spelled. Where attention masks a whole row, the row is averaged
+/// instead of being no number. `non_maximum_suppression` goes from either form to the other; `clip`
+/// with equal bounds and padding `same_lower` are spelled where the target does not take them.
 ///
 /// ```mlc before {target=ios17}
 /// func @f(%q: tensor<2x3x4xf32>, %k: tensor<2x5x4xf32>) -> tensor<2x3x4xf32> {
@@ -67,8 +70,9 @@ impl Pass for OlderOps {
 /// Spells what `opset` does not have.
 pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Result<bool> {
     Rewriter::run::<PassError>(program, func, Some("older-ops"), &mut |b, node| {
-        if accepts(b.program, b.function(), node, opset) != Err(Refusal::NoOp) {
-            return Ok(Action::Keep);
+        match accepts(b.program, b.function(), node, opset) {
+            Err(Refusal::NoOp | Refusal::Argument(_)) => {}
+            _ => return Ok(Action::Keep),
         }
         let operands = b.function().nodes[node].operands.all().to_vec();
         let value = match b.function().nodes[node].op.clone() {
@@ -77,6 +81,11 @@ pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Resu
             Op::FillLike(_) => Some(fill_like(b, &operands)?),
             Op::SliceUpdate(op) => slice_update(b, op, &operands)?,
             Op::Resize(_) => resize(b, node)?,
+            Op::Clip(op) => Some(clip(b, &op, operands[0])?),
+            Op::NonMaximumSuppression(op) => {
+                return Ok(Action::Replace(suppression(b, op, &operands)?));
+            }
+            Op::Conv(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::L2Pool(_) => lower_half(b, node)?,
             _ => None,
         };
         Ok(value.map_or(Action::Keep, |value| Action::Replace(vec![value])))

@@ -1,7 +1,7 @@
 //! Ops in terms of older ones.
 
 use mlc_ir::ops::{
-    Add, Fill, Matmul, Mul, Op, Range1d, Reshape, ResizeBilinear, Scatter, Select, Shape,
+    Add, Cast, Fill, Matmul, Mul, Op, Range1d, Reshape, ResizeBilinear, Scatter, Select, Shape,
     SliceByIndex, SliceUpdate, Softmax, Transpose,
 };
 use mlc_ir::{Builder, Node, Value};
@@ -24,6 +24,10 @@ pub(crate) fn attention(b: &mut Builder<'_>, operands: &[Value]) -> Result<Optio
             let lowest = b.scalar(ty.dtype, lowest)?;
             Select {}.build(b, mask, scores, lowest)?
         } else {
+            let mask = match b.tensor(mask)?.dtype {
+                dtype if dtype == ty.dtype => mask,
+                _ => Cast { dtype: ty.dtype }.build(b, mask)?,
+            };
             Add {}.build(b, scores, mask)?
         };
     }
@@ -56,6 +60,7 @@ pub(crate) fn resize(b: &mut Builder<'_>, node: Node) -> Result<Option<Value>> {
     let linear = op.interpolation_mode == mlc_ir::attr::InterpolationMode::Linear;
     let (x, sampling_mode) = (data.operands.all()[0], op.sampling_mode);
     let shape = b.tensor(data.results[0])?.static_shape();
+    let linear = linear && b.tensor(x)?.dtype.is_float();
     let (true, 2, Some([.., height, width])) = (linear, op.resized_dims, shape.as_deref()) else {
         return Ok(None);
     };
