@@ -16,6 +16,7 @@ use mlc_ir::{Dim, Value};
 use mlc_tensor::DType;
 
 use super::Cx;
+use super::complex;
 use super::dims;
 use super::error::{LowerError, LowerResult};
 use super::value::{TensorId, Val};
@@ -114,6 +115,7 @@ pub(super) struct Memory {
     bases: Vec<Base>,
     places: Vec<Place>,
     doubtful: BTreeSet<TensorId>,
+    pub(super) complex: BTreeSet<TensorId>,
 }
 
 impl Memory {
@@ -127,6 +129,13 @@ impl Memory {
     fn add(&mut self, place: Place) -> TensorId {
         self.places.push(place);
         TensorId(self.places.len() as u32 - 1)
+    }
+
+    /// Another tensor at the place of one, whose value is known.
+    pub(super) fn same_place(&mut self, tensor: TensorId, value: Value) -> TensorId {
+        let place = &self.places[tensor.0 as usize];
+        let (base, views, version) = (place.base, place.views.clone(), place.version);
+        self.add(Place { base, views, value, version, strides: None })
     }
 
     /// Bases that the caller or the model owns and that were written, with their last value.
@@ -157,8 +166,17 @@ impl Cx<'_> {
     /// The value of a tensor now.
     ///
     /// # Errors
-    /// A view cannot be derived.
+    /// It is complex, or a view cannot be derived.
     pub fn read(&mut self, tensor: TensorId) -> LowerResult<Value> {
+        if self.is_complex(tensor) { Err(complex::refused()) } else { self.pairs(tensor) }
+    }
+
+    /// The value of a tensor now; of a complex one the pairs of its real and imaginary parts, along
+    /// a last axis.
+    ///
+    /// # Errors
+    /// A view cannot be derived.
+    pub fn pairs(&mut self, tensor: TensorId) -> LowerResult<Value> {
         let place = &self.memory.places[tensor.0 as usize];
         let base = &self.memory.bases[place.base];
         if place.version == base.version {
@@ -179,9 +197,15 @@ impl Cx<'_> {
     /// # Errors
     /// The view does not fit.
     pub fn view(&mut self, of: TensorId, view: View) -> LowerResult<TensorId> {
-        let value = self.read(of)?;
+        let complex = self.is_complex(of);
+        let view = if complex { complex::on_pairs(view)? } else { view };
+        let value = self.pairs(of)?;
         let value = apply(&view, self, value)?;
-        Ok(self.view_valued(of, view, value))
+        let seen = self.view_valued(of, view, value);
+        if complex {
+            self.memory.complex.insert(seen);
+        }
+        Ok(seen)
     }
 
     /// A view whose value is known: what `view` makes of the value of `of` now.

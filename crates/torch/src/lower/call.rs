@@ -82,6 +82,11 @@ impl<'a> Call<'a> {
         self.args.iter().filter(|arg| !arg.2.get()).map(|arg| arg.0.as_str()).collect()
     }
 
+    /// The values of all arguments; marks none as read.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Val> {
+        self.args.iter().map(|(_, val, _)| val)
+    }
+
     /// All arguments, with their names; marks them as read.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Val)> {
         self.args.iter().map(|(name, val, read)| {

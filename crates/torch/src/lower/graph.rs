@@ -239,14 +239,17 @@ impl Cx<'_> {
             }
             (Val::Tensor(tensor), None) => {
                 if let Some(meta) = graph.tensors.get(name) {
-                    let value = self.read(tensor)?;
-                    let dtype = self.b.tensor(value)?.dtype;
+                    let value = self.pairs(tensor)?;
+                    let dtype = self.dtype(tensor)?;
                     if dtype != meta.dtype {
                         let message =
                             format!("lowering gives {dtype}, the file declares {}", meta.dtype);
                         return Err(LowerError::new(codes::TYPE_MISMATCH, message));
                     }
-                    let shape = declared(meta);
+                    let mut shape = declared(meta);
+                    if self.is_complex(tensor) {
+                        shape.push(Dim::Const(2));
+                    }
                     match self.refine(value, &shape) {
                         Err(_) if self.is_doubtful(&Val::Tensor(tensor)) => {}
                         checked => {

@@ -12,6 +12,7 @@
 
 pub mod alias;
 pub mod call;
+pub mod complex;
 mod control;
 pub mod dims;
 pub mod error;
@@ -71,7 +72,8 @@ impl Cx<'_> {
     /// # Errors
     /// None for tensors of a valid graph.
     pub fn dtype(&self, tensor: TensorId) -> LowerResult<DType> {
-        alias::dtype_of(&self.b, self.memory.latest(tensor))
+        let dtype = alias::dtype_of(&self.b, self.memory.latest(tensor))?;
+        Ok(if self.is_complex(tensor) { complex::complex_of(dtype) } else { dtype })
     }
 
     /// The extents of a tensor.
@@ -79,7 +81,11 @@ impl Cx<'_> {
     /// # Errors
     /// None for tensors of a valid graph.
     pub fn shape(&self, tensor: TensorId) -> LowerResult<Vec<Dim>> {
-        Ok(self.b.tensor(self.memory.latest(tensor))?.shape.clone())
+        let mut shape = self.b.tensor(self.memory.latest(tensor))?.shape.clone();
+        if self.is_complex(tensor) {
+            shape.pop();
+        }
+        Ok(shape)
     }
 
     /// The number of axes of a tensor.
@@ -285,7 +291,8 @@ impl Cx<'_> {
     /// # Errors
     /// No lowering, or what it gives, or an argument that nobody read.
     pub fn lower_call(&mut self, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-        let Some((lower, form)) = self.registry.find(&call.op) else {
+        let complex = call.values().any(|val| self.has_complex(val));
+        let Some((lower, form)) = self.registry.find(&call.op, complex) else {
             return Err(self.unsupported(call));
         };
         if self.depth >= MAX_DEPTH {
@@ -321,7 +328,10 @@ impl Cx<'_> {
     fn copied(&mut self, val: &Val) -> LowerResult<Val> {
         match val {
             Val::Tensor(tensor) => {
-                let value = self.read(*tensor)?;
+                let value = self.pairs(*tensor)?;
+                if self.is_complex(*tensor) {
+                    return Ok(self.fresh_complex(value));
+                }
                 Ok(self.fresh(value))
             }
             Val::List(items) => {
@@ -345,6 +355,9 @@ impl Cx<'_> {
         };
         if *result == target {
             return Ok(Val::Tensor(target));
+        }
+        if self.is_complex(target) && self.is_complex(*result) {
+            return self.store_complex(target, *result);
         }
         let value = self.read_as(*result, self.dtype(target)?)?;
         let shape = self.shape(target)?;

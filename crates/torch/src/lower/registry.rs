@@ -32,6 +32,7 @@ pub struct Spelling {
 #[derive(Debug, Default)]
 pub struct Registry {
     lowerings: BTreeMap<&'static str, LowerFn>,
+    complex: BTreeMap<&'static str, LowerFn>,
     spellings: BTreeMap<&'static str, &'static str>,
 }
 
@@ -52,8 +53,17 @@ impl Registry {
     pub fn new(lowerings: &[&[Lowering]], spellings: &[Spelling]) -> Self {
         Self {
             lowerings: lowerings.iter().copied().flatten().map(|l| (l.name, l.lower)).collect(),
+            complex: BTreeMap::new(),
             spellings: spellings.iter().map(|s| (s.name, s.same_as)).collect(),
         }
+    }
+
+    /// The table with lowerings that are used instead of those of the same name where an operand is
+    /// complex.
+    #[must_use]
+    pub fn with_complex(mut self, lowerings: &[Lowering]) -> Self {
+        self.complex.extend(lowerings.iter().map(|l| (l.name, l.lower)));
+        self
     }
 
     /// All names, in order, other spellings included.
@@ -64,31 +74,34 @@ impl Registry {
         names.into_iter()
     }
 
-    fn plain(&self, name: &str) -> Option<LowerFn> {
+    fn plain(&self, name: &str, complex: bool) -> Option<LowerFn> {
         let name = self.spellings.get(name).copied().unwrap_or(name);
+        if let (true, Some(lower)) = (complex, self.complex.get(name)) {
+            return Some(*lower);
+        }
         self.lowerings.get(name).copied()
     }
 
     /// The lowering of an op: by its name, or by rule from its in-place (`add_`, `__iadd__`) or
-    /// copying (`view_copy`) spelling.
-    pub(super) fn find(&self, name: &str) -> Option<(LowerFn, Form)> {
-        if let Some(lower) = self.plain(name) {
+    /// copying (`view_copy`) spelling. `complex` says whether an operand is.
+    pub(super) fn find(&self, name: &str, complex: bool) -> Option<(LowerFn, Form)> {
+        if let Some(lower) = self.plain(name, complex) {
             return Some((lower, Form::Plain));
         }
         if let Some(base) = name.strip_prefix("aten.__i") {
-            let lower = self.plain(&format!("aten.__{base}"))?;
+            let lower = self.plain(&format!("aten.__{base}"), complex)?;
             return Some((lower, Form::InPlace));
         }
         if let Some(base) = name.strip_suffix('_').filter(|base| !base.ends_with('_')) {
-            return self.plain(base).map(|lower| (lower, Form::InPlace));
+            return self.plain(base, complex).map(|lower| (lower, Form::InPlace));
         }
         let base = name.strip_suffix("_copy")?;
-        self.plain(base).map(|lower| (lower, Form::Copy))
+        self.plain(base, complex).map(|lower| (lower, Form::Copy))
     }
 
     /// Whether an op of that name can be lowered for some arguments.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.find(name, false).is_some()
     }
 }

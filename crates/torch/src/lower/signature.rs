@@ -6,7 +6,7 @@ use mlc_diag::{Diagnostics, codes};
 use mlc_ir::builder::Builder;
 use mlc_ir::ops::Const;
 use mlc_ir::{Dim, Function, Param, Program, SymbolRange, Type};
-use mlc_tensor::{DType, Tensor};
+use mlc_tensor::{DType, DTypeKind, Source, Tensor};
 
 use super::Cx;
 use super::alias::{Memory, Owner};
@@ -87,10 +87,16 @@ impl Cx<'_> {
 
     /// A parameter, buffer or constant of the model.
     fn model(&mut self, tensor: &Tensor, spec: &InputSpec) -> LowerResult<Val> {
-        let value = self.b.program.consts.intern_named(tensor.clone(), &spec.name);
+        let complex = tensor.dtype().kind() == DTypeKind::Complex;
+        let tensor = if complex { real_pairs(tensor)? } else { tensor.clone() };
+        let value = self.b.program.consts.intern_named(tensor, &spec.name);
         let value = Const { value }.build(&mut self.b)?;
         self.b.name(value, &spec.name);
-        Ok(Val::Tensor(self.memory.allocate(value, Owner::Model(spec.name.clone()))))
+        let place = self.memory.allocate(value, Owner::Model(spec.name.clone()));
+        if complex {
+            self.memory.complex.insert(place);
+        }
+        Ok(Val::Tensor(place))
     }
 
     fn user_input(
@@ -115,6 +121,10 @@ impl Cx<'_> {
         let meta = source.graph.tensors.get(name).ok_or_else(|| {
             super::error::LowerError::invalid(format!("input `{name}` has no type"))
         })?;
+        if meta.dtype.kind() == DTypeKind::Complex {
+            return Err(super::error::LowerError::dtype("an input of the model is complex")
+                .help("take a real input and call `torch.view_as_complex` on it in the model"));
+        }
         let shape = meta_dims(meta)?;
         for dim in &shape {
             let symbols = &mut self.b.program.symbols;
@@ -146,6 +156,10 @@ impl Cx<'_> {
             }
             let wanted = spec.name.clone().or_else(|| input_name(&spec.value).map(str::to_owned));
             let result = to_val(&spec.value, names, &mut Vec::new()).and_then(|val| match val {
+                Val::Tensor(tensor) if self.is_complex(tensor) => {
+                    Err(super::error::LowerError::dtype("an output of the model is complex")
+                        .help("return `torch.view_as_real(x)`"))
+                }
                 Val::Tensor(tensor) => self.read(tensor).map(Some),
                 Val::Int(dim) => dims::scalar(self, &dim).map(Some),
                 Val::None => Ok(None),
@@ -183,6 +197,17 @@ impl Cx<'_> {
             }
         }
     }
+}
+
+/// The elements of a complex tensor as pairs along a last axis.
+fn real_pairs(tensor: &Tensor) -> LowerResult<Tensor> {
+    let mut shape = tensor.shape().to_vec();
+    shape.push(2);
+    let dtype = super::complex::real_of(tensor.dtype());
+    Ok(match tensor.source() {
+        Source::Mapped { file, offset } => Tensor::mapped(file, *offset, dtype, &shape)?,
+        _ => Tensor::from_bytes(dtype, &shape, &*tensor.bytes()?)?,
+    })
 }
 
 fn unsupported_output(kind: &OutputKind) -> mlc_diag::Diagnostic {

@@ -6,10 +6,12 @@ mod arithmetic;
 mod attention;
 mod axes;
 mod compare;
+mod complex;
 mod conv;
 pub(super) mod create;
 mod einsum;
 mod embedding;
+mod fft;
 mod fold;
 mod grid;
 mod housekeeping;
@@ -31,6 +33,7 @@ mod scatter;
 mod slice;
 mod sort;
 mod spellings;
+mod stft;
 mod taper;
 mod unary;
 mod vector_norm;
@@ -54,12 +57,15 @@ const FAMILIES: &[&[Lowering]] = &[
     adaptive_pool::LOWERINGS,
     arithmetic::LOWERINGS,
     compare::LOWERINGS,
+    complex::LOWERINGS,
     housekeeping::LOWERINGS,
     unary::LOWERINGS,
     embedding::LOWERINGS,
     taper::LOWERINGS,
     random::LOWERINGS,
     recurrent::LOWERINGS,
+    fft::LOWERINGS,
+    stft::LOWERINGS,
     fold::LOWERINGS,
     grid::LOWERINGS,
     resize::LOWERINGS,
@@ -77,5 +83,5 @@ const FAMILIES: &[&[Lowering]] = &[
 /// The table of all lowerings.
 #[must_use]
 pub fn registry() -> Registry {
-    Registry::new(FAMILIES, spellings::SPELLINGS)
+    Registry::new(FAMILIES, spellings::SPELLINGS).with_complex(complex::COMPLEX)
 }
