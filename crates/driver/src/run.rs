@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use mlc_diag::{Diagnostic, Diagnostics, codes};
-use mlc_eval::{Array, Evaluator};
+use mlc_eval::{Array, EvalError, EvalValue, Evaluator};
+use mlc_tensor::DType;
 use serde::Serialize;
 
 use crate::feed::{self, Feed};
@@ -15,7 +16,7 @@ use crate::{Driver, Kind};
 pub struct RunOptions {
     /// Forces the kind of the model.
     pub from: Option<Kind>,
-    /// The function; `main`, or else the first.
+    /// The function; the default one of a package, `main`, or else the first.
     pub function: Option<String>,
     /// Inputs by name; others are random from seed 0.
     pub feeds: Vec<(String, Feed)>,
@@ -42,6 +43,8 @@ pub struct OutputReport {
     pub non_finite: usize,
     /// The first elements, at most 8.
     pub first: Vec<f64>,
+    /// What a label is, or the labels to which the elements belong; empty for tensors.
+    pub labels: Vec<String>,
     /// All elements.
     #[serde(skip)]
     pub array: Array,
@@ -76,7 +79,8 @@ impl Driver {
     pub fn run(&self, path: &Path, options: &RunOptions) -> Result<RunReport, Diagnostics> {
         let loaded = self.load(path, options.from)?;
         let program = &loaded.program;
-        let name = options.function.clone().unwrap_or_else(|| main_of(program));
+        let default = || loaded.package.default_function.clone();
+        let name = options.function.clone().or_else(default).unwrap_or_else(|| main_of(program));
         let func = program.function(&name).ok_or_else(|| {
             let names: Vec<&str> = program.functions.iter().map(|(_, f)| f.name.as_str()).collect();
             Diagnostics::from(
@@ -86,9 +90,8 @@ impl Driver {
         })?;
         let function = &program.functions[func];
         let inputs = feed::inputs(program, function, &options.feeds, &Feed::Random(0))?;
-        let failed = |e: mlc_eval::EvalError| {
-            Diagnostics::from(Diagnostic::new(codes::EVALUATION, e.to_string()))
-        };
+        let failed =
+            |e: EvalError| Diagnostics::from(Diagnostic::new(codes::EVALUATION, e.to_string()));
         let mut evaluator = Evaluator::new(program, func);
         let mut states = evaluator.initial_states().map_err(failed)?;
         let steps = options.steps.max(1);
@@ -100,28 +103,37 @@ impl Driver {
             .outputs
             .iter()
             .zip(outputs)
-            .map(|(output, value)| {
-                let array = value.array().map_err(failed)?.clone();
-                describe(&output.name, array).map_err(failed)
-            })
+            .map(|(output, value)| describe(&output.name, value).map_err(failed))
             .collect::<Result<Vec<_>, Diagnostics>>()?;
         Ok(RunReport { function: name, steps, outputs })
     }
 }
 
-fn describe(name: &str, array: Array) -> Result<OutputReport, mlc_eval::EvalError> {
+fn describe(name: &str, value: EvalValue) -> Result<OutputReport, EvalError> {
+    let (array, labels, dtype) = match value {
+        EvalValue::Strs(labels) => {
+            (Array::from_f64s(DType::F64, &[0], Vec::new())?, labels, Some("string"))
+        }
+        EvalValue::Dict(entries) => {
+            let (labels, numbers): (Vec<String>, Vec<f64>) = entries.into_iter().unzip();
+            let array = Array::from_f64s(DType::F64, &[numbers.len()], numbers)?;
+            (array, labels, Some("dict"))
+        }
+        value => (value.array()?.clone(), Vec::new(), None),
+    };
     let values = array.to_f64s()?;
     let finite = || values.iter().copied().filter(|x| x.is_finite());
     let count = finite().count();
     Ok(OutputReport {
         name: name.to_owned(),
-        dtype: array.dtype().to_string(),
+        dtype: dtype.map_or_else(|| array.dtype().to_string(), str::to_owned),
         shape: array.shape().to_vec(),
         min: finite().fold(f64::INFINITY, f64::min),
         max: finite().fold(f64::NEG_INFINITY, f64::max),
         mean: finite().sum::<f64>() / count.max(1) as f64,
         non_finite: values.len() - count,
         first: values.iter().copied().take(8).collect(),
+        labels,
         array,
     })
 }
