@@ -19,11 +19,13 @@ mod index;
 mod indices;
 mod join;
 mod linear;
+mod loss;
 mod mask;
 mod native_attention;
 mod norm;
 mod pad;
 mod pool;
+mod quantized;
 mod random;
 mod recurrent;
 mod reduction;
@@ -71,6 +73,8 @@ const FAMILIES: &[&[Lowering]] = &[
     resize::LOWERINGS,
     sort::LOWERINGS,
     mask::LOWERINGS,
+    loss::LOWERINGS,
+    quantized::LOWERINGS,
     scatter::LOWERINGS,
     index::LOWERINGS,
     create::LOWERINGS,
