@@ -12,7 +12,7 @@ use crate::choose;
 /// Makes inputs and outputs of f16 ones of f32, with casts inside, where `target` takes no f16 there
 /// (iOS 15), and outputs of integers that are only stored, such as the u8 of `quantize`, ones of i32.
 ///
-/// ```mlc before {target=ios15}
+/// ```mlc before (target=ios15)
 /// func @f(%x: tensor<2xf16>) -> tensor<2xf16> {
 ///   %y = exp %x
 ///   return %y

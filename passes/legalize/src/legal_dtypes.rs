@@ -14,7 +14,7 @@ use crate::legality::{Refusal, accepts, data_type};
 /// holds every value, and the result back: bool to i32 or f32, f16 to f32. Integers that an op for
 /// floats only moves go through it in two halves.
 ///
-/// ```mlc before {target=ios17}
+/// ```mlc before (target=ios17)
 /// func @f(%x: tensor<4xbool>, %i: tensor<2xi32>) -> tensor<2xbool> {
 ///   %y = gather %x, %i
 ///   return %y

@@ -2,7 +2,8 @@
 //!
 //! A pass is documented by a block ```` ```mlc before ```` and a block ```` ```mlc after ````: the
 //! pass makes the second of the first, up to the names of values. Options may follow the word
-//! `before`: ```` ```mlc before {target=ios16} ````.
+//! `before`: ```` ```mlc before (target=ios16) ````, in
+//! parentheses, which the documentation tool takes for a comment.
 
 use std::path::{Path, PathBuf};
 
@@ -75,7 +76,8 @@ fn examples(doc: &str) -> Vec<Result<Example, String>> {
     let mut before: Option<(String, String)> = None;
     for (info, text) in blocks(doc) {
         if let Some(options) = info.strip_prefix("mlc before") {
-            if before.replace((options.trim().to_owned(), text)).is_some() {
+            let options = options.trim().replace('(', "{").replace(')', "}");
+            if before.replace((options, text)).is_some() {
                 found.push(Err("two `mlc before` without `mlc after` between".to_owned()));
             }
         } else if info == "mlc after" {
