@@ -144,6 +144,16 @@ pub(crate) enum PrecisionArg {
     Fp32,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatesArg {
+    /// Buffers that the model writes become states
+    Buffers,
+    /// Inputs that it writes become states too
+    All,
+    /// No states: new values are outputs, buffers are inputs
+    Io,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
     /// The model
@@ -160,6 +170,9 @@ pub(crate) struct ConvertArgs {
     /// The float type to compute in
     #[arg(long, default_value = "fp16")]
     pub(crate) precision: PrecisionArg,
+    /// What becomes of buffers and inputs that the model writes
+    #[arg(long, value_name = "MODE", default_value = "buffers")]
+    pub(crate) states: StatesArg,
     /// Keep ops in single precision: an op kind, a name glob or a module path
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) keep_fp32: Vec<String>,

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
-use mlc_driver::{ConvertOptions, Driver, Kind, Levels, Precision, Preset, Target, Tolerance};
+use mlc_driver::{
+    ConvertOptions, Driver, Kind, Levels, Precision, Preset, StateMode, Target, Tolerance,
+};
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, PrecisionArg, Shared};
+use crate::args::{ConvertArgs, PrecisionArg, Shared, StatesArg};
 use crate::progress::Shower;
 use crate::render::{Output, say};
 use crate::summary;
@@ -89,6 +91,11 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     options.precision = match args.precision {
         PrecisionArg::Fp16 => Precision::Fp16,
         PrecisionArg::Fp32 => Precision::Fp32,
+    };
+    options.states = match args.states {
+        StatesArg::Buffers => StateMode::Buffers,
+        StatesArg::All => StateMode::All,
+        StatesArg::Io => StateMode::Io,
     };
     options.keep_fp32.clone_from(&args.keep_fp32);
     options.outputs.clone_from(&args.outputs);

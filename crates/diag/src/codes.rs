@@ -114,6 +114,11 @@ codes! {
     TARGET_TOO_OLD = "target-too-old", Error, Target, Target, "0.1.0";
     RANK_LIMIT = "rank-limit", Error, Target, Target, "0.1.0";
     STATE_DTYPE = "state-dtype", Error, Target, State, "0.1.0";
+    // States.
+    STATE_INITIAL_VALUE = "state-initial-value", Warning, No, State, "0.1.0";
+    STATE_NARROWING = "state-narrowing", Warning, No, Numerics, "0.1.0";
+    INPUT_MUTATION = "input-mutation", Warning, No, State, "0.1.0";
+    UNUSED_STATE = "unused-state", Note, No, State, "0.1.0";
     // Numbers.
     INT_NARROWING = "int-narrowing", Warning, No, Numerics, "0.1.0";
     FP16_OVERFLOW_CONST = "fp16-overflow-const", Warning, No, Numerics, "0.1.0";

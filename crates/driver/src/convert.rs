@@ -9,6 +9,7 @@ use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
 use mlc_ir::{ParamKind, Program, Type};
 use mlc_pass::{Observer, PassManager, Preset, Report};
 use mlc_target::{Opset, Target};
+use mlc_torch::lower::{LowerOptions, StateMode};
 use serde::Serialize;
 
 use crate::compare::Tolerance;
@@ -52,6 +53,8 @@ pub struct ConvertOptions {
     pub target: Option<Target>,
     /// The float type.
     pub precision: Precision,
+    /// What becomes of buffers and inputs that the model writes.
+    pub states: StateMode,
     /// Ops that stay in single precision.
     pub keep_fp32: Vec<String>,
     /// Old and new names of inputs and outputs.
@@ -94,6 +97,7 @@ impl ConvertOptions {
             from: None,
             target: None,
             precision: Precision::default(),
+            states: StateMode::default(),
             keep_fp32: Vec::new(),
             renames: Vec::new(),
             outputs: Vec::new(),
@@ -204,7 +208,8 @@ impl Driver {
     ) -> Result<ConvertReport, Diagnostics> {
         check_output(options)?;
         observer.start("read", 0, 4);
-        let mut source = self.load(&options.input, options.from)?;
+        let mut source =
+            self.load_with(&options.input, options.from, &LowerOptions { states: options.states })?;
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         if let Some(func) = source.program.function(&main) {
@@ -289,8 +294,15 @@ impl Driver {
                 .iter()
                 .filter(|d| d.is_error())
                 .all(|d| d.code == codes::TARGET_TOO_OLD);
-            if !only_too_old || asked == Some(opset) || opset == Opset::Ios26 {
+            if asked == Some(opset) || opset == Opset::Ios26 {
                 return Err(errors);
+            }
+            if !only_too_old {
+                // What a version takes is told best by the one asked for, or the last.
+                let opset = asked.unwrap_or(Opset::Ios26);
+                let back = pipeline::legalization(opset, options.preset)?;
+                let (result, _) = self.legalize(&program, &back, &EmitOptions { opset, ..package });
+                return Err(result.err().unwrap_or(errors));
             }
             because = errors.items().iter().filter(|d| d.is_error()).map(reason).collect();
         }
@@ -371,6 +383,9 @@ fn reason(diagnostic: &Diagnostic) -> String {
     }
 }
 
+/// Successive calls that a program with states is compared on.
+const STATE_STEPS: usize = 4;
+
 fn compare(
     source: &Program,
     lowered: &Program,
@@ -390,11 +405,15 @@ fn compare(
         );
         return Ok(None);
     }
+    // States are kept in half precision whatever the program computes in, which shows from the
+    // second call on.
+    let keeps = source.functions[func].params.iter().any(|p| p.kind == ParamKind::State);
     let tolerance = options.tolerance.unwrap_or(match options.precision {
-        Precision::Fp16 => verify::HALF,
-        Precision::Fp32 => verify::SINGLE,
+        Precision::Fp32 if !keeps => verify::SINGLE,
+        _ => verify::HALF,
     });
-    let settings = VerifyOptions { samples, tolerance, seed: options.seed, steps: 1 };
+    let steps = if keeps { STATE_STEPS } else { 1 };
+    let settings = VerifyOptions { samples, tolerance, seed: options.seed, steps };
     match verify::verify_programs(source, lowered, main, &settings) {
         Ok(report) => Ok(Some(report)),
         Err(errors) if options.keep_output => {

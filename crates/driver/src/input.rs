@@ -12,6 +12,7 @@ use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
 use mlc_ir::Program;
 use mlc_target::Opset;
 use mlc_text::{ParseOptions, Spans};
+use mlc_torch::lower::LowerOptions;
 
 use crate::Driver;
 
@@ -229,6 +230,19 @@ impl Driver {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self, path: &Path, from: Option<Kind>) -> Result<Loaded, Diagnostics> {
+        self.load_with(path, from, &LowerOptions::default())
+    }
+
+    /// Reads the model at `path`, lowered with these options where it is no IR yet.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_with(
+        &self,
+        path: &Path,
+        from: Option<Kind>,
+        options: &LowerOptions,
+    ) -> Result<Loaded, Diagnostics> {
         let kind = match from {
             Some(kind) => {
                 if path != Path::new("-") && !path.exists() {
@@ -241,7 +255,7 @@ impl Driver {
             None => sniff(path)?,
         };
         let mut loaded = match kind {
-            Kind::Pt2 => self.load_pt2(path)?,
+            Kind::Pt2 => self.load_pt2(path, options)?,
             Kind::Package => load_package(path)?,
             Kind::Text => load_text(path)?,
             Kind::TorchScript => {
@@ -266,13 +280,14 @@ impl Driver {
         Ok(loaded)
     }
 
-    fn load_pt2(&self, path: &Path) -> Result<Loaded, Diagnostics> {
+    fn load_pt2(&self, path: &Path, options: &LowerOptions) -> Result<Loaded, Diagnostics> {
         let source = mlc_torch::read(path)?;
-        let program = mlc_torch::lower::lower(&source, self.lowerings())?;
+        let lowered = mlc_torch::lower::lower_with(&source, self.lowerings(), options)?;
         let version = source.torch_version.split('+').next().unwrap_or_default().to_owned();
         Ok(Loaded {
             digest: digest_of(path)?,
-            ..loaded(program, format!("torch.export {version}"))
+            warnings: lowered.warnings,
+            ..loaded(lowered.program, format!("torch.export {version}"))
         })
     }
 }

@@ -32,6 +32,7 @@ pub use mlc_pass::{
     Observer, PassList, Preset, PrintWhen, RunOptions as PassRunOptions, VerifyEach,
 };
 pub use mlc_target::Target;
+pub use mlc_torch::lower::{LowerOptions, StateMode};
 
 pub use compare::{Distance, Tolerance, distance};
 pub use convert::{ConvertOptions, ConvertReport, FeatureReport, Precision, TargetReport};

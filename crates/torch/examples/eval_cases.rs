@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use mlc_eval::{Array, EvalValue, Evaluator, States};
+use mlc_ir::ParamKind;
 use mlc_tensor::{DType, Tensor};
+use mlc_torch::graph::InputKind;
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
@@ -163,9 +165,17 @@ fn run(case: &Case) -> Outcome {
     for path in case.io.iter().filter(|path| path.exists()) {
         let bytes = std::fs::read(path).map_err(|e| ("io".to_owned(), e.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| ("io".into(), e.to_string()))?;
+        let mut steps = None;
         for prefix in calls(&file) {
-            let off = call(case, &program, (&file, &prefix))
+            let follows = prefix.starts_with("step") && prefix != "step0.";
+            let start = match steps.take().filter(|_| follows) {
+                Some(states) => states,
+                None => start(&source, &program, (&file, &prefix))?,
+            };
+            let mut states = start;
+            let off = call(case, &program, (&file, &prefix), &mut states)
                 .map_err(|(kind, text)| (kind, format!("{prefix}: {text}")))?;
+            steps = Some(states);
             worst = worst.max(off);
         }
     }
@@ -231,10 +241,38 @@ fn tensor(file: &SafeTensors<'_>, name: &str) -> Option<Tensor> {
     Tensor::from_bytes(dtype, &shape, view.data()).ok()
 }
 
+/// States before a call: what the file says, else the buffers of the model.
+fn start(
+    source: &mlc_torch::graph::ExportedProgram,
+    program: &mlc_ir::Program,
+    (file, prefix): (&SafeTensors<'_>, &str),
+) -> Result<States, (String, String)> {
+    let eval = |e: mlc_eval::EvalError| ("eval".to_owned(), e.to_string());
+    let mut states = States::new();
+    for (_, function) in program.functions.iter() {
+        for param in function.params.iter().filter(|p| p.kind == ParamKind::State) {
+            let given = tensor(file, &format!("{prefix}state_in.{}", param.name));
+            let stored = source.inputs.iter().find_map(|input| match &input.kind {
+                InputKind::Buffer { tensor, .. } | InputKind::Constant(tensor)
+                    if input.name == param.name =>
+                {
+                    Some(tensor.clone())
+                }
+                _ => None,
+            });
+            let start = given.or(stored);
+            let start = start.ok_or_else(|| ("states".to_owned(), param.name.clone()))?;
+            states.insert(param.name.clone(), Array::from_tensor(&start).map_err(eval)?);
+        }
+    }
+    Ok(states)
+}
+
 fn call(
     case: &Case,
     program: &mlc_ir::Program,
     (file, prefix): (&SafeTensors<'_>, &str),
+    states: &mut States,
 ) -> Result<f64, (String, String)> {
     let eval = |e: mlc_eval::EvalError| ("eval".to_owned(), e.to_string());
     let list = |kind: &str| -> Vec<Tensor> {
@@ -246,8 +284,7 @@ fn call(
     let inputs: Vec<Array> =
         inputs.iter().map(Array::from_tensor).collect::<Result<_, _>>().map_err(eval)?;
     let mut evaluator = Evaluator::new(program, func);
-    let mut states: States = evaluator.initial_states().map_err(eval)?;
-    let outputs = evaluator.run(&inputs, &mut states).map_err(eval)?;
+    let outputs = evaluator.run(&inputs, states).map_err(eval)?;
     let wanted = list("output");
     if outputs.len() != wanted.len() {
         let text = format!("{} outputs, {} wanted", outputs.len(), wanted.len());
@@ -263,6 +300,13 @@ fn call(
             let kind = if text.contains("shape") { "shapes differ" } else { "values differ" };
             (kind.to_owned(), format!("output {i}: {text}"))
         })?;
+        worst = worst.max(off);
+    }
+    for (name, got) in states.iter() {
+        let Some(want) = tensor(file, &format!("{prefix}state_out.{name}")) else { continue };
+        let want = Array::from_tensor(&want).map_err(eval)?;
+        let off = compare(case, got, &want)
+            .map_err(|text| ("states differ".to_owned(), format!("state {name}: {text}")))?;
         worst = worst.max(off);
     }
     Ok(worst)

@@ -22,6 +22,7 @@ mod older_ops;
 mod opset;
 mod ranks;
 mod select_shapes;
+mod state_types;
 
 use mlc_pass::{Alias, PassEntry, PassList, Property};
 
@@ -37,6 +38,7 @@ pub use opset::OpsetCheck;
 pub use ranks::Ranks;
 pub use requirement::{Reason, Requirement, required_opset};
 pub use select_shapes::SelectShapes;
+pub use state_types::StateTypes;
 
 /// Every tensor is of f16, f32, i32 or bool, stored weights aside.
 pub const CORE_DTYPES: Property = Property("core-dtypes");
@@ -67,10 +69,12 @@ pub const PASSES: PassList = PassList {
             .source(include_str!("ranks.rs")),
         PassEntry::of::<SelectShapes>("A `select` has branches of the shape of its result.")
             .source(include_str!("select_shapes.rs")),
+        PassEntry::of::<StateTypes>("States are of f16 and have an axis.")
+            .source(include_str!("state_types.rs")),
     ],
     aliases: &[Alias {
         name: "legalize",
-        pipeline: "bounds,narrow-types,ranks,feature-types,older-ops,select-shapes,legal-dtypes,opset,naming",
+        pipeline: "bounds,narrow-types,state-types,ranks,feature-types,older-ops,select-shapes,legal-dtypes,opset,naming",
         summary: "The program is one that the target takes.",
     }],
 };

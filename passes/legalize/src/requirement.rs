@@ -1,7 +1,7 @@
 //! The opset that a program needs.
 
 use mlc_diag::{Diagnostic, Diagnostics, Loc, codes};
-use mlc_ir::{Function, Node, ParamKind, Program, Type};
+use mlc_ir::{Function, Node, Op, ParamKind, Program, Type};
 use mlc_target::{Opset, io};
 use mlc_tensor::DType;
 
@@ -75,6 +75,9 @@ impl Problem {
             Some(since) => diagnostic
                 .help(format!("target {} or later", since.label()))
                 .fix(format!("--target {since}")),
+            None if self.code == Some(codes::STATE_DTYPE) => {
+                diagnostic.help("`--states=io` makes it an input and an output").fix("--states=io")
+            }
             None => diagnostic,
         }
     }
@@ -85,12 +88,23 @@ pub(crate) fn problems(program: &Program, opset: Opset) -> Vec<Problem> {
     let mut found = features(program, opset);
     for (_, function) in program.functions.iter() {
         function.for_each_node(&mut |_, node| {
+            if is_of_refused_state(function, node) {
+                return;
+            }
             if let Err(refusal) = accepts(program, function, node, opset) {
                 found.push(problem(program, function, (node, refusal, opset)));
             }
         });
     }
     found
+}
+
+/// Whether an op reads or writes a state that no opset takes, which is said of the state.
+fn is_of_refused_state(function: &Function, node: Node) -> bool {
+    let data = &function.nodes[node];
+    let state = data.operands.all().first().map(|&value| function.ty(value));
+    matches!(data.op, Op::ReadState(_) | Op::WriteState(_))
+        && matches!(state, Some(Type::State(held)) if held.dtype != DType::F16)
 }
 
 fn problem(

@@ -18,6 +18,9 @@ const MET_HERE: &[&str] = &[
     "verify-skipped",
     "evaluation",
     "fp32-io",
+    "state-initial-value",
+    "input-mutation",
+    "unused-state",
 ];
 
 /// Codes that need a full disk or a fault of the compiler.

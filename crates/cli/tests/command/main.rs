@@ -15,5 +15,6 @@ mod interrupted;
 mod json;
 mod outputs;
 mod run;
+mod states;
 mod support;
 mod usage;

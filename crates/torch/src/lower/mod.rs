@@ -21,6 +21,7 @@ mod ops;
 pub mod promote;
 pub mod registry;
 mod signature;
+mod state;
 pub mod value;
 
 use mlc_ir::builder::Builder;
@@ -36,7 +37,8 @@ use registry::{Form, Registry};
 use value::{Operand, Scalar, TensorId, Val};
 
 pub use ops::registry;
-pub use signature::lower;
+pub use signature::{Lowered, lower, lower_with};
+pub use state::{LowerOptions, StateMode};
 
 /// What a lowering works with: the builder, the memory of tensors, and the other lowerings.
 pub struct Cx<'p> {

@@ -8,7 +8,9 @@
 
 mod support;
 
+mod control;
 mod indexing;
 mod memory;
 mod networks;
 mod resizing;
+mod state;
