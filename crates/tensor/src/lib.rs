@@ -7,7 +7,7 @@
 //! Layout: row-major, little-endian; `bool` is one byte; sub-byte types are bit-packed, least
 //! significant bit first.
 //!
-//! **Invariant:** unsafe code is in [`map`] alone.
+//! **Invariant:** unsafe code is in the module `map` alone.
 
 mod convert;
 mod dtype;
