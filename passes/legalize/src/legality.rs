@@ -9,6 +9,8 @@ use mlc_target::{
 };
 use mlc_tensor::DType;
 
+use crate::einsum::is_native;
+
 /// Why an opset does not take an op.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -110,6 +112,10 @@ fn defined(op: &Op, opset: Opset) -> Result<(), Refusal> {
         Op::Clip(op) if opset >= Opset::Ios17 && op.alpha.0 >= op.beta.0 => {
             let (alpha, beta) = (op.alpha, op.beta);
             let message = format!("`alpha` is {alpha}, which is not below `beta` = {beta}");
+            return Err(Refusal::Argument(message));
+        }
+        Op::Einsum(op) if !is_native(&op.equation) => {
+            let message = format!("the equation `{}` is not defined", op.equation);
             return Err(Refusal::Argument(message));
         }
         Op::Conv(op) => op.pad_type,

@@ -4,6 +4,7 @@
 //! has, with arguments it takes, or the pipeline ended with an error that names the op.
 
 mod choose;
+mod einsum;
 mod high_rank;
 mod legality;
 mod names;

@@ -7,6 +7,7 @@ use mlc_target::Opset;
 use serde::{Deserialize, Serialize};
 
 use crate::choose;
+use crate::einsum;
 use crate::legality::{Refusal, accepts};
 use crate::respell::{clip, lower_half, suppression};
 use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
@@ -17,9 +18,10 @@ use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
 /// `scaled_dot_product_attention`, `pixel_unshuffle`, `fill_like`, linear `resize` of two axes and
 /// `slice_update` of known extents are spelled. Where attention masks a whole row, the row is averaged
 /// instead of being no number. `non_maximum_suppression` goes from either form to the other; `clip`
-/// with equal bounds and padding `same_lower` are spelled where the target does not take them.
+/// with equal bounds, padding `same_lower` and other equations of `einsum` than Core ML's two are spelled
+/// where the target does not take them.
 ///
-/// ```mlc before {target=ios17}
+/// ```mlc before (target=ios17)
 /// func @f(%q: tensor<2x3x4xf32>, %k: tensor<2x5x4xf32>) -> tensor<2x3x4xf32> {
 ///   %y = scaled_dot_product_attention %q, %k, %k
 ///   return %y
@@ -81,6 +83,7 @@ pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Resu
             Op::FillLike(_) => Some(fill_like(b, &operands)?),
             Op::SliceUpdate(op) => slice_update(b, op, &operands)?,
             Op::Resize(_) => resize(b, node)?,
+            Op::Einsum(op) => einsum::product(b, &op.equation, &operands)?,
             Op::Clip(op) => Some(clip(b, &op, operands[0])?),
             Op::NonMaximumSuppression(op) => {
                 return Ok(Action::Replace(suppression(b, op, &operands)?));
