@@ -5,6 +5,7 @@ mod adaptive_pool;
 mod arithmetic;
 mod attention;
 mod axes;
+mod boxes;
 mod compare;
 mod complex;
 mod conv;
@@ -58,6 +59,7 @@ const FAMILIES: &[&[Lowering]] = &[
     attention::LOWERINGS,
     adaptive_pool::LOWERINGS,
     arithmetic::LOWERINGS,
+    boxes::LOWERINGS,
     compare::LOWERINGS,
     complex::LOWERINGS,
     housekeeping::LOWERINGS,
