@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlc_diag::{Diagnostic, Severity, codes};
-use mlc_ir::{AttrKind, AttrValue, Def, EntityId, Function, Node, Op, Program, Trait, Uses, Value};
+use mlc_ir::{
+    AttrKind, AttrValue, Def, EntityId, Function, Node, Op, Program, Region, Trait, Uses, Value,
+};
 use mlc_pass::{PassCx, Result};
 use mlc_tensor::DType;
 
@@ -41,6 +43,7 @@ pub(crate) fn find(
         search.attributes(node, &mut found);
         search.constants(node, (facts, cx), &mut found)?;
         search.counts(node, &mut found);
+        search.convergence(node, &mut found);
     }
     for &node in &nodes {
         search.positions(node, &mut found);
@@ -61,6 +64,35 @@ impl Search<'_> {
 
     fn dtype(&self, value: Value) -> Option<DType> {
         self.function.ty(value).as_tensor().map(|ty| ty.dtype)
+    }
+
+    /// Keeps a loop that ends by what floats have come to: how often it runs hangs on their last digits.
+    fn convergence(&self, node: Node, found: &mut Hazards) {
+        let data = &self.function.nodes[node];
+        let (Op::WhileLoop(_), [test, body]) = (&data.op, &data.regions[..]) else { return };
+        let inside = |region: Region| {
+            let (mut regions, mut nodes) = (vec![region], Vec::new());
+            while let Some(region) = regions.pop() {
+                for &node in &self.function.regions[region].nodes {
+                    nodes.push(node);
+                    regions.extend(&self.function.nodes[node].regions);
+                }
+            }
+            nodes
+        };
+        let test = inside(*test);
+        let compares = |&node: &Node| {
+            let data = &self.function.nodes[node];
+            let of_type = |all: &[Value], is: &dyn Fn(DType) -> bool| {
+                all.iter().any(|&value| self.dtype(value).is_some_and(is))
+            };
+            of_type(&data.results, &|dtype| dtype == DType::Bool)
+                && of_type(data.operands.all(), &is_wide)
+        };
+        if test.iter().any(compares) {
+            found.kept.extend(test);
+            found.kept.extend(inside(*body));
+        }
     }
 
     /// Keeps ops with a float attribute that half precision cannot hold.

@@ -28,6 +28,7 @@ pub enum Float {
 ///
 /// What stays in f32: ops that `keep` selects; ops with an attribute or a constant that f16 rounds to
 /// zero or to infinity, and the divisions that an `epsilon` guards; what positions are computed with;
+/// loops that end by a comparison of floats;
 /// ops that take f32 alone in opset `target` (in the first opset that has them, without `target`).
 /// A constant that only masks (it reaches a softmax alone, or is a branch of a `select` that
 /// is computed on) is clamped
