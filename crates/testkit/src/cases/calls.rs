@@ -159,8 +159,10 @@ pub fn states(
     Ok(states)
 }
 
-/// Packages allow letters, digits and underscores in names; the rest becomes underscores.
+/// Packages allow letters, digits and underscores in names; the rest becomes underscores. A word that
+/// they reserve, such as `state`, gets an ending.
 pub(crate) fn spelling(name: &str) -> String {
+    let name = name.strip_suffix("_workaround").unwrap_or(name);
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
