@@ -251,62 +251,38 @@ impl Driver {
             .observer(observer)
             .run(&front, &mut program)
             .map_err(|failure| failure.diagnostics)?;
-        let asked = options.target.map(Target::opset);
-        let mut because = Vec::new();
-        for opset in Opset::ALL {
+        let attempt = |opset| {
             let back = pipeline::legalization(opset, options.preset)?;
             let package = EmitOptions { opset, ..source.package.clone() };
-            let (result, legal_report) = self.legalize(&program, &back, &package);
-            let errors = match result {
-                Ok(legal) => {
-                    let needs = opset;
-                    let chosen = asked.unwrap_or(needs);
-                    if chosen < needs {
-                        break;
-                    }
-                    if chosen > needs {
-                        // A later version may have a better form.
-                        let back = pipeline::legalization(chosen, options.preset)?;
-                        let package = EmitOptions { opset: chosen, ..package };
-                        let (result, later) = self.legalize(&program, &back, &package);
-                        let legal = result?;
-                        report.runs.extend(later.runs);
-                        report.diagnostics.extend(later.diagnostics);
-                        let pipeline = front.then(back).to_string();
-                        return Ok(Lowered {
-                            program: legal,
-                            opset: chosen,
-                            needs,
-                            because,
-                            report,
-                            pipeline,
-                        });
-                    }
-                    report.runs.extend(legal_report.runs);
-                    report.diagnostics.extend(legal_report.diagnostics);
-                    let pipeline = front.then(back).to_string();
-                    return Ok(Lowered { program: legal, opset, needs, because, report, pipeline });
+            let (legal, later) = self.legalize(&program, &back, &package)?;
+            Ok::<_, Diagnostics>((legal, later, back))
+        };
+        // The lowest version that holds the program, and why those before it do not.
+        let asked = options.target.map(Target::opset);
+        let mut because = Vec::new();
+        let mut lowest = None;
+        let mut errors = Diagnostics::new();
+        for opset in Opset::ALL.into_iter().filter(|&opset| asked.is_none_or(|a| opset <= a)) {
+            match attempt(opset) {
+                Ok(made) => {
+                    lowest = Some((opset, made));
+                    break;
                 }
-                Err(errors) => errors,
-            };
-            let only_too_old = errors
-                .items()
-                .iter()
-                .filter(|d| d.is_error())
-                .all(|d| d.code == codes::TARGET_TOO_OLD);
-            if asked == Some(opset) || opset == Opset::Ios26 {
-                return Err(errors);
+                Err(found) => {
+                    because = reasons(&found);
+                    errors = found;
+                }
             }
-            if !only_too_old {
-                // What a version takes is told best by the one asked for, or the last.
-                let opset = asked.unwrap_or(Opset::Ios26);
-                let back = pipeline::legalization(opset, options.preset)?;
-                let (result, _) = self.legalize(&program, &back, &EmitOptions { opset, ..package });
-                return Err(result.err().unwrap_or(errors));
-            }
-            because = errors.items().iter().filter(|d| d.is_error()).map(reason).collect();
         }
-        Err(Diagnostic::new(codes::INTERNAL, "no version of Core ML holds the program").into())
+        // What a version does not take is told by the one asked for, or the last.
+        let Some((needs, made)) = lowest else { return Err(errors) };
+        let opset = asked.unwrap_or(needs);
+        // A later version may have a better form.
+        let (program, later, back) = if opset == needs { made } else { attempt(opset)? };
+        report.runs.extend(later.runs);
+        report.diagnostics.extend(later.diagnostics);
+        let pipeline = front.then(back).to_string();
+        Ok(Lowered { program, opset, needs, because, report, pipeline })
     }
 
     fn legalize(
@@ -314,16 +290,13 @@ impl Driver {
         program: &Program,
         pipeline: &mlc_pass::Pipeline,
         package: &EmitOptions,
-    ) -> (Result<Program, Diagnostics>, Report) {
+    ) -> Result<(Program, Report), Diagnostics> {
         let mut legal = program.clone();
-        match PassManager::new(self.passes()).run(pipeline, &mut legal) {
-            Ok(report) => {
-                let found = mlc_coreml::emit::check(&legal, package);
-                let result = if found.has_errors() { Err(found) } else { Ok(legal) };
-                (result, report)
-            }
-            Err(failure) => (Err(failure.diagnostics), failure.report),
-        }
+        let report = PassManager::new(self.passes())
+            .run(pipeline, &mut legal)
+            .map_err(|failure| failure.diagnostics)?;
+        let found = mlc_coreml::emit::check(&legal, package);
+        if found.has_errors() { Err(found) } else { Ok((legal, report)) }
     }
 
     fn write(
@@ -373,6 +346,14 @@ fn check_output(options: &ConvertOptions) -> Result<(), Diagnostics> {
             .into());
     }
     output::check_output(path, options.force)
+}
+
+/// Why a version of Core ML does not hold a program: what it is too old for, or else every error.
+fn reasons(found: &Diagnostics) -> Vec<String> {
+    let errors = || found.items().iter().filter(|d| d.is_error());
+    let old: Vec<String> =
+        errors().filter(|d| d.code == codes::TARGET_TOO_OLD).map(reason).collect();
+    if old.is_empty() { errors().map(reason).collect() } else { old }
 }
 
 /// One line about why a version of Core ML is too old.

@@ -30,6 +30,10 @@ def keep(name, model, *calls):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model.save(str(folder / f"{name}.mlpackage"))
+    weights = folder / f"{name}.mlpackage" / "Data" / "com.apple.CoreML" / "weights"
+    if weights.is_dir() and not any(weights.iterdir()):
+        # Version control keeps no empty folders, and the manifest names this one.
+        (weights / ".gitkeep").touch()
     arrays = {}
     for step, (inputs, outputs) in enumerate(calls):
         for key, value in inputs.items():
