@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use mlc_ir::infer::{normalize_axes, normalize_axis};
-use mlc_ir::ops::{Concat, Reshape, Softmax, Transpose};
+use mlc_ir::ops::{Concat, Identity, Reshape, Softmax, Transpose};
 use mlc_ir::{
     AttrKind, AttrValue, Builder, Dim, Node, Op, OpError, OpResult, Operands, Trait, Type, Value,
 };
@@ -89,11 +89,17 @@ impl HighRank {
         (x, shape): (Value, Vec<Dim>),
     ) -> Result<Option<Vec<Value>>> {
         if shape.len() <= MAX_RANK {
-            return Ok(view(b, x, &shape)?.map(|value| vec![value]));
+            let Some(value) = view(b, x, &shape)? else { return Ok(None) };
+            return Ok(Some(vec![self.low(b, value)?]));
         }
         let Some(value) = view(b, x, &[Dim::product(&shape)])? else { return Ok(None) };
         self.shapes.insert(value, shape);
         Ok(Some(vec![value]))
+    }
+
+    /// `value` as one of few axes, though it may carry one of many: under another name then.
+    fn low(&self, b: &mut Builder<'_>, value: Value) -> OpResult<Value> {
+        if self.is_high(value) { Identity {}.build(b, value) } else { Ok(value) }
     }
 
     /// `value`, which holds a tensor of the logical `shape`, under that shape or as a carrier.
@@ -104,7 +110,8 @@ impl HighRank {
         shape: Vec<Dim>,
     ) -> Result<Option<Value>> {
         if shape.len() <= MAX_RANK {
-            return Ok(view(b, value, &shape)?);
+            let Some(value) = view(b, value, &shape)? else { return Ok(None) };
+            return Ok(Some(self.low(b, value)?));
         }
         self.shapes.insert(value, shape);
         Ok(Some(value))
