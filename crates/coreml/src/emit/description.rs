@@ -323,7 +323,7 @@ impl Describer<'_, '_, '_> {
                         format!("axis {axis} of input `{name}` ({dim}) has no upper bound");
                     self.report(
                         Diagnostic::new(codes::DYNAMIC_SHAPE, message)
-                            .help(format!("give one: `--dynamic {name}.{axis}={dim}:1..N`")),
+                            .help("give the dimension a greatest value when exporting the model"),
                     );
                     return None;
                 }

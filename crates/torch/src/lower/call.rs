@@ -356,6 +356,6 @@ impl<'a> Call<'a> {
 fn known(name: &str, dim: &Dim) -> LowerResult<i64> {
     dim.as_const().ok_or_else(|| {
         LowerError::dynamic(format!("`{name}` is `{dim}`, which is not known at compile time"))
-            .help("fix the extent with `--input NAME=SHAPE`")
+            .help("export the model with that extent fixed")
     })
 }

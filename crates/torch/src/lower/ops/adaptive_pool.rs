@@ -69,7 +69,7 @@ impl Cut {
                 None => Err(LowerError::dynamic(format!(
                     "{count} windows over an axis of {extent}: their extents differ with it"
                 ))
-                .help("fix the extent with `--input NAME=SHAPE`, or pool to an output size of 1")),
+                .help("export the model with that extent fixed, or pool to an output size of 1")),
             },
         }
     }

@@ -198,7 +198,7 @@ impl Attention {
         let ty = cx.b.tensor(self.query)?.clone();
         let width = ty.shape.last().and_then(Dim::as_const).ok_or_else(|| {
             LowerError::dynamic("`scale` for queries of unknown width")
-                .help("fix the extent with `--input NAME=SHAPE`")
+                .help("export the model with that extent fixed")
         })?;
         let factor = scale * (width as f64).sqrt();
         if (factor - 1.0).abs() < 1e-9 {

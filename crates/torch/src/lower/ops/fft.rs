@@ -159,7 +159,7 @@ fn resized(cx: &mut Cx<'_>, x: Signal, axis: usize, wanted: i64) -> LowerResult<
     }
     let Some(known) = have.as_const() else {
         return Err(LowerError::dynamic(format!("a Fourier transform along the extent {have}"))
-            .help("fix the extent with `--input NAME=SHAPE`"));
+            .help("export the model with that extent fixed"));
     };
     if known > wanted {
         let value = slice(cx, x.value, axis, (&Dim::Const(0), &wanted_dim, 1))?;
@@ -216,7 +216,7 @@ fn result(cx: &mut Cx<'_>, x: Signal) -> LowerResult<Vec<Val>> {
 fn known(extent: &Dim) -> LowerResult<i64> {
     extent.as_const().ok_or_else(|| {
         LowerError::dynamic(format!("a Fourier transform along the extent {extent}"))
-            .help("fix the extent with `--input NAME=SHAPE`")
+            .help("export the model with that extent fixed")
     })
 }
 

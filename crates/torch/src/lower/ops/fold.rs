@@ -243,7 +243,7 @@ fn col2im(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     };
     let extents = known_extents(height, width).ok_or_else(|| {
         LowerError::dynamic(format!("windows of an image of {height} by {width}"))
-            .help("fix the extents with `--input NAME=SHAPE`")
+            .help("export the model with those extents fixed")
     })?;
     let shape = cx.shape(x)?;
     let (batch, columns) = shape.split_at(shape.len().saturating_sub(2));

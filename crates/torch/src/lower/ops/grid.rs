@@ -373,7 +373,7 @@ fn affine_grid_generator(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Va
     let count = known.as_ref().and_then(|k| k.iter().try_fold(1i64, |n, &d| n.checked_mul(d)));
     let (Some(known), Some(count)) = (known, count.filter(|n| (0..1 << 22).contains(n))) else {
         return Err(LowerError::dynamic("an affine grid of extents that are not known")
-            .help("fix the extents with `--input NAME=SHAPE`"));
+            .help("export the model with those extents fixed"));
     };
     let columns = known.len() + 1;
     let lines: Vec<Vec<f64>> = known.iter().map(|&n| base_points(n, align_corners)).collect();

@@ -337,7 +337,7 @@ fn median(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     };
     let n = extent.as_const().filter(|&n| n > 0).ok_or_else(|| {
         LowerError::dynamic(format!("the median of {extent} elements"))
-            .help("fix the extent with `--input NAME=SHAPE`")
+            .help("export the model with that extent fixed")
     })?;
     let args = [
         ("self", cx.fresh(x)),

@@ -119,7 +119,7 @@ fn scaled(cx: &Cx<'_>, extent: &Dim, scale: f64) -> LowerResult<Dim> {
         return Ok(extent.mul(&Dim::Const(p)).floor_div(&Dim::Const(q)));
     }
     Err(LowerError::dynamic(format!("the extent `{extent}` times {scale} is not known"))
-        .help("resize to a `size`, or fix the extents with `--input NAME=SHAPE`"))
+        .help("resize to a `size`, or export the model with those extents fixed"))
 }
 
 /// A fraction for a scale factor that gives the same extents, whatever the rounding of the product,
@@ -385,7 +385,7 @@ impl Interpolation {
                         axis.input, axis.output
                     );
                     return Err(LowerError::dynamic(message)
-                        .help("fix the extents with `--input NAME=SHAPE`"));
+                        .help("export the model with those extents fixed"));
                 }
             };
         }

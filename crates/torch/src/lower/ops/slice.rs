@@ -134,7 +134,7 @@ const MAX_PARTS: i64 = 1 << 16;
 fn known_count(count: &Dim) -> LowerResult<i64> {
     count.as_const().filter(|n| (0..=MAX_PARTS).contains(n)).ok_or_else(|| {
         LowerError::dynamic(format!("the number of parts is `{count}`"))
-            .help("fix the extent with `--input NAME=SHAPE`")
+            .help("export the model with that extent fixed")
     })
 }
 
@@ -191,7 +191,7 @@ fn equal_parts(extent: &Dim, size: &Dim) -> LowerResult<Vec<Dim>> {
     }
     let count = extent.exact_div(size).ok_or_else(|| {
         LowerError::dynamic(format!("the number of parts of {size} in `{extent}` is not known"))
-            .help("fix the extent with `--input NAME=SHAPE`")
+            .help("export the model with that extent fixed")
     })?;
     Ok(vec![size.clone(); known_count(&count)? as usize])
 }
@@ -237,7 +237,7 @@ fn sections(extent: &Dim, count: &Dim) -> LowerResult<Vec<Dim>> {
     }
     let total = extent.as_const().filter(|_| n > 0).ok_or_else(|| {
         LowerError::dynamic(format!("{n} parts of `{extent}` elements"))
-            .help("fix the extent with `--input NAME=SHAPE`")
+            .help("export the model with that extent fixed")
     })?;
     Ok((0..n).map(|i| Dim::Const(total / n + i64::from(i < total % n))).collect())
 }
