@@ -317,7 +317,7 @@ impl Driver {
             return output::write_text(&options.output, text.as_bytes(), options.force);
         }
         let mut emit = EmitOptions { opset: lowered.opset, ..source.package.clone() };
-        emit.metadata = metadata(source, lowered, options);
+        emit.metadata = metadata(source, lowered, options)?;
         let existing = if options.force { Existing::Replace } else { Existing::Refuse };
         let emitted = mlc_coreml::emit::emit(&lowered.program, &options.output, &emit, existing)?;
         report.model_bytes = emitted.model_bytes;
@@ -500,7 +500,11 @@ fn describe(
     }
 }
 
-fn metadata(source: &Loaded, lowered: &Lowered, options: &ConvertOptions) -> ModelMetadata {
+fn metadata(
+    source: &Loaded,
+    lowered: &Lowered,
+    options: &ConvertOptions,
+) -> Result<ModelMetadata, Diagnostics> {
     let mut metadata = source.package.metadata.clone();
     for (key, value) in &options.metadata {
         match key.as_str() {
@@ -517,7 +521,8 @@ fn metadata(source: &Loaded, lowered: &Lowered, options: &ConvertOptions) -> Mod
         let record = &mut metadata.user_defined;
         record.insert("mlc.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         record.insert("mlc.source".to_owned(), source.description.clone());
-        record.insert("mlc.source.digest".to_owned(), format!("blake3:{}", source.digest));
+        record
+            .insert("mlc.source.digest".to_owned(), format!("blake3:{}", source.origin.digest()?));
         record.insert("mlc.pipeline".to_owned(), lowered.pipeline.clone());
         record.insert("mlc.precision".to_owned(), options.precision.as_str().to_owned());
         let flags = format!(
@@ -527,5 +532,5 @@ fn metadata(source: &Loaded, lowered: &Lowered, options: &ConvertOptions) -> Mod
         let digest = blake3::hash(flags.as_bytes()).to_hex().to_string();
         record.insert("mlc.flags.digest".to_owned(), format!("blake3:{digest}"));
     }
-    metadata
+    Ok(metadata)
 }

@@ -80,6 +80,28 @@ impl FromStr for Kind {
     }
 }
 
+/// The bytes of a source, for its digest; files are read when it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Text that was read, by its digest.
+    Text(String),
+    /// A file that is only mapped.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// BLAKE3 digest in hexadecimal.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest(&self) -> Result<String, Diagnostics> {
+        match self {
+            Self::Text(digest) => Ok(digest.clone()),
+            Self::File(path) => digest_of(path),
+        }
+    }
+}
+
 /// A model that was read.
 #[derive(Debug)]
 pub struct Loaded {
@@ -97,8 +119,8 @@ pub struct Loaded {
     pub spans: Option<Spans>,
     /// Warnings.
     pub warnings: Diagnostics,
-    /// BLAKE3 digest of the source file, or of the package's model file, in hexadecimal.
-    pub digest: String,
+    /// What the digest of the source is made of.
+    pub origin: Origin,
     /// The lowest version of Core ML that the source asks for, where it says.
     pub opset: Option<Opset>,
     /// What a package says beside its program; for another source, nothing.
@@ -285,7 +307,7 @@ impl Driver {
         let lowered = mlc_torch::lower::lower_with(&source, self.lowerings(), options)?;
         let version = source.torch_version.split('+').next().unwrap_or_default().to_owned();
         Ok(Loaded {
-            digest: digest_of(path)?,
+            origin: Origin::File(path.to_path_buf()),
             warnings: lowered.warnings,
             ..loaded(lowered.program, format!("torch.export {version}"))
         })
@@ -301,7 +323,7 @@ fn loaded(program: Program, description: String) -> Loaded {
         parameters: 0,
         spans: None,
         warnings: Diagnostics::new(),
-        digest: String::new(),
+        origin: Origin::Text(String::new()),
         opset: None,
         package: EmitOptions::new(Opset::Ios15),
     }
@@ -316,10 +338,10 @@ fn load_package(path: &Path) -> Result<Loaded, Diagnostics> {
     let opset = read.opset;
     let description = format!("Core ML package of {}", opset.label());
     let model = path.join("Data/com.apple.CoreML/model.mlmodel");
-    let digest = if model.is_file() { digest_of(&model)? } else { String::new() };
+    let origin = if model.is_file() { Origin::File(model) } else { Origin::Text(String::new()) };
     Ok(Loaded {
         warnings: read.warnings,
-        digest,
+        origin,
         opset: Some(opset),
         package: EmitOptions {
             opset,
@@ -345,7 +367,7 @@ fn load_text(path: &Path) -> Result<Loaded, Diagnostics> {
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         (path.to_string_lossy().into_owned(), bytes, base)
     };
-    let digest = blake3::hash(&text).to_hex().to_string();
+    let origin = Origin::Text(blake3::hash(&text).to_hex().to_string());
     let text = String::from_utf8(text).map_err(|e| {
         let line =
             String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]).lines().count();
@@ -357,10 +379,10 @@ fn load_text(path: &Path) -> Result<Loaded, Diagnostics> {
         })
     })?;
     let parsed = mlc_text::parse(&name, &text, &ParseOptions { base_dir, locate: true })?;
-    Ok(Loaded { spans: Some(parsed.spans), digest, ..loaded(parsed.program, "text IR".to_owned()) })
+    Ok(Loaded { spans: Some(parsed.spans), origin, ..loaded(parsed.program, "text IR".to_owned()) })
 }
 
-/// BLAKE3 digest of a file, through a map.
+/// BLAKE3 digest of a file, streamed.
 fn digest_of(path: &Path) -> Result<String, Diagnostics> {
     let mut hasher = blake3::Hasher::new();
     hasher

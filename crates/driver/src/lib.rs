@@ -37,7 +37,7 @@ pub use mlc_torch::lower::{LowerOptions, StateMode};
 pub use compare::{Distance, Tolerance, distance};
 pub use convert::{ConvertOptions, ConvertReport, FeatureReport, Precision, TargetReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
-pub use input::{Kind, Loaded, sniff};
+pub use input::{Kind, Loaded, Origin, sniff};
 pub use inspect::{InspectReport, StateReport, dump};
 pub use levels::{Level, Levels};
 pub use opt::{OptOptions, OptReport};
