@@ -85,6 +85,7 @@ codes! {
     UNKNOWN_OPTION = "unknown-option", Error, Usage, Input, "0.1.0";
     UNKNOWN_TARGET = "unknown-target", Error, Usage, Input, "0.1.0";
     BAD_PIPELINE = "bad-pipeline", Error, Usage, Input, "0.1.0";
+    SHAPE_REQUEST = "shape-request", Error, Usage, Input, "0.1.0";
     OUTPUT_EXISTS = "output-exists", Error, Usage, Input, "0.1.0";
     // Input and output files.
     FILE_NOT_FOUND = "file-not-found", Error, Input, Input, "0.1.0";

@@ -6,7 +6,7 @@ use mlc_coreml::emit::EmitOptions;
 use mlc_coreml::interface::ModelMetadata;
 use mlc_coreml::package::Existing;
 use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
-use mlc_ir::{ParamKind, Program, Type};
+use mlc_ir::{InputRequest, ParamKind, Program, Type};
 use mlc_pass::{Observer, PassManager, Preset, Report};
 use mlc_target::{Opset, Target};
 use mlc_torch::lower::{LowerOptions, StateMode};
@@ -55,6 +55,8 @@ pub struct ConvertOptions {
     pub precision: Precision,
     /// What becomes of buffers and inputs that the model writes.
     pub states: StateMode,
+    /// What is asked of inputs.
+    pub inputs: Vec<InputRequest>,
     /// Ops that stay in single precision.
     pub keep_fp32: Vec<String>,
     /// Old and new names of inputs and outputs.
@@ -98,6 +100,7 @@ impl ConvertOptions {
             target: None,
             precision: Precision::default(),
             states: StateMode::default(),
+            inputs: Vec::new(),
             keep_fp32: Vec::new(),
             renames: Vec::new(),
             outputs: Vec::new(),
@@ -208,8 +211,8 @@ impl Driver {
     ) -> Result<ConvertReport, Diagnostics> {
         check_output(options)?;
         observer.start("read", 0, 4);
-        let mut source =
-            self.load_with(&options.input, options.from, &LowerOptions { states: options.states })?;
+        let lowering = LowerOptions { states: options.states, inputs: options.inputs.clone() };
+        let mut source = self.load_with(&options.input, options.from, &lowering)?;
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         if let Some(func) = source.program.function(&main) {

@@ -28,6 +28,7 @@ mod verify;
 use mlc_diag::Diagnostics;
 use mlc_pass::Registry;
 
+pub use mlc_ir::{AxisRequest, InputRequest};
 pub use mlc_pass::{
     Observer, PassList, Preset, PrintWhen, RunOptions as PassRunOptions, VerifyEach,
 };

@@ -283,6 +283,20 @@ impl Dim {
         }
     }
 
+    /// `symbol`, `factor` and `offset` where it is `factor · symbol + offset`; the factor is not 0.
+    #[must_use]
+    pub fn linear(&self) -> Option<(String, i64, i64)> {
+        let mut symbol = None;
+        self.for_each_symbol(&mut |name| symbol = Some(name.to_owned()));
+        let symbol = symbol?;
+        let at =
+            |n: i64| self.substitute(&|name| (name == symbol).then_some(Self::Const(n))).as_const();
+        let offset = at(0)?;
+        let factor = at(1)?.checked_sub(offset).filter(|&factor| factor != 0)?;
+        let again = Self::symbol(&symbol).mul(&Self::Const(factor)).add(&Self::Const(offset));
+        (again == *self).then_some((symbol, factor, offset))
+    }
+
     fn terms(&self) -> Option<BTreeMap<Vec<(Atom, u32)>, i64>> {
         match self {
             Self::Const(0) => Some(BTreeMap::new()),
@@ -603,6 +617,17 @@ mod tests {
         assert_eq!(a.floor_div(&Dim::Const(2)), s("a").add(&s("b")));
         assert_eq!(s("a").mul(&s("b")).floor_div(&s("b")), s("a"));
         assert_eq!(s("a").add(&Dim::Const(1)).maximum(&s("a")), s("a").add(&Dim::Const(1)));
+    }
+
+    #[test]
+    fn linear_extents_tell_their_symbol() {
+        let three = s("s").mul(&Dim::Const(3));
+        assert_eq!(s("s").linear(), Some(("s".to_owned(), 1, 0)));
+        assert_eq!(three.sub(&Dim::Const(2)).linear(), Some(("s".to_owned(), 3, -2)));
+        assert_eq!(three.floor_div(&Dim::Const(2)).linear(), None);
+        assert_eq!(s("s").mul(&s("s")).linear(), None);
+        assert_eq!(s("s").add(&s("t")).linear(), None);
+        assert_eq!(Dim::Const(4).linear(), None);
     }
 
     #[test]

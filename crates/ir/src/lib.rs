@@ -20,6 +20,7 @@ mod entity;
 pub mod infer;
 pub mod ops;
 mod program;
+pub mod request;
 mod rewrite;
 mod spec;
 mod types;
@@ -36,6 +37,7 @@ pub use program::{
     Def, FuncId, Function, LocId, Node, NodeData, Operands, Output, Param, ParamKind, Program,
     Region, RegionData, Value, ValueData,
 };
+pub use request::{AxisRequest, Declared, InputRequest, Specialisation};
 pub use rewrite::{Action, Rewriter, Uses, remove_unused};
 pub use spec::{Arity, AttrSpec, OpSpec, OperandSpec, Payload, ResultCount, Trait, Traits};
 pub use types::{TensorType, Type};

@@ -64,22 +64,10 @@ impl SymbolSources {
     /// Declares the symbols that the extents of `value` tell.
     pub(super) fn add_tensor(&mut self, value: Value, shape: &[Dim]) {
         for (axis, dim) in shape.iter().enumerate() {
-            let mut symbol = None;
-            dim.for_each_symbol(&mut |name| symbol = Some(name.to_owned()));
-            let Some(symbol) = symbol else { continue };
-            let Some((factor, offset)) = line(dim, &symbol) else { continue };
+            let Some((symbol, factor, offset)) = dim.linear() else { continue };
             self.add(&symbol, SymbolSource::Axis { value, axis, factor, offset });
         }
     }
-}
-
-/// `factor` and `offset` of an extent that is `factor · symbol + offset`.
-fn line(dim: &Dim, symbol: &str) -> Option<(i64, i64)> {
-    let at = |n: i64| dim.substitute(&|name| (name == symbol).then_some(Dim::Const(n))).as_const();
-    let offset = at(0)?;
-    let factor = at(1)?.checked_sub(offset).filter(|&f| f != 0)?;
-    let again = Dim::symbol(symbol).mul(&Dim::Const(factor)).add(&Dim::Const(offset));
-    (again == *dim).then_some((factor, offset))
 }
 
 struct ToValue<'a, 'p> {
@@ -355,20 +343,4 @@ pub fn from_scalar(cx: &mut Cx<'_>, x: Value) -> LowerResult<Dim> {
         cx.symbols.add(name, SymbolSource::Scalar(x));
     }
     Ok(dim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn symbols_are_read_from_linear_extents() {
-        let s = Dim::symbol("s");
-        let three = s.mul(&Dim::Const(3));
-        assert_eq!(line(&s, "s"), Some((1, 0)));
-        assert_eq!(line(&three.sub(&Dim::Const(2)), "s"), Some((3, -2)));
-        assert_eq!(line(&three.floor_div(&Dim::Const(2)), "s"), None);
-        assert_eq!(line(&s.mul(&s), "s"), None);
-        assert_eq!(line(&s.add(&Dim::symbol("t")), "s"), None);
-    }
 }

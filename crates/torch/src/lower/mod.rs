@@ -21,6 +21,7 @@ mod ops;
 pub mod promote;
 pub mod registry;
 mod signature;
+mod specialise;
 mod state;
 pub mod value;
 

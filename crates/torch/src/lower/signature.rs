@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mlc_diag::{Diagnostics, codes};
 use mlc_ir::builder::Builder;
 use mlc_ir::ops::Const;
-use mlc_ir::{Dim, Function, Param, Program, SymbolRange, TensorType, Type, Value};
+use mlc_ir::{Dim, Function, Param, Program, Specialisation, SymbolRange, TensorType, Type, Value};
 use mlc_tensor::{DType, DTypeKind, Source, Tensor};
 
 use super::Cx;
@@ -14,6 +14,7 @@ use super::dims::{self, SymbolSource, SymbolSources};
 use super::error::{LowerError, LowerResult};
 use super::graph::{Names, input_name, meta_dims, problem, to_val};
 use super::registry::Registry;
+use super::specialise::{specialised, symbol_range};
 use super::state::{self, LowerOptions, StateMode, Store, Writes};
 use super::value::Val;
 use crate::graph::{Arg, ExportedProgram, InputKind, InputSpec, OutputKind};
@@ -44,10 +45,13 @@ pub fn lower_with(
     registry: &Registry,
     options: &LowerOptions,
 ) -> Result<Lowered, Diagnostics> {
+    let (specialised, shapes) = specialised(source, &options.inputs)?;
+    let source = &specialised;
     // What is written shows when all is lowered; it is lowered again with those tensors kept.
     let mut writes = Writes { written: listed_writes(source), ..Writes::default() };
     loop {
-        let attempt = Attempt { source, options, writes: &writes, store: Store::default() };
+        let attempt =
+            Attempt { source, options, shapes: &shapes, writes: &writes, store: Store::default() };
         match attempt.run(registry) {
             Ended::Lowered(result) => return result,
             Ended::Again(more) => {
@@ -79,6 +83,7 @@ fn owner_of(source: &ExportedProgram, kind: &OutputKind) -> Option<Owner> {
 struct Attempt<'a> {
     source: &'a ExportedProgram,
     options: &'a LowerOptions,
+    shapes: &'a Specialisation,
     writes: &'a Writes,
     store: Store,
 }
@@ -245,6 +250,10 @@ impl Attempt<'_> {
         }
         if shape.iter().any(|dim| dim.as_const().is_none()) {
             param.default_shape = default_shape(source, &shape);
+            if let Some(asked) = self.shapes.inputs.get(&spec.name) {
+                param.default_shape = asked.default.clone().or(param.default_shape);
+                param.enumerated.clone_from(&asked.enumerated);
+            }
         }
         let ty = TensorType::new(meta.dtype, shape.clone());
         let owner = Owner::Input(spec.name.clone());
@@ -348,8 +357,7 @@ impl Cx<'_> {
 fn declared_program(source: &ExportedProgram) -> Program {
     let mut program = Program::new();
     for (name, range) in &source.ranges {
-        let min = range.min.unwrap_or(0).max(0);
-        program.symbols.declare(name, SymbolRange { min, max: range.max });
+        program.symbols.declare(name, symbol_range(*range));
     }
     let version = &source.torch_version;
     program.metadata.insert("source".to_owned(), format!("torch=={version}"));
@@ -401,7 +409,7 @@ pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
 }
 
 /// The least extents that the ranges of the file allow.
-fn default_shape(source: &ExportedProgram, shape: &[Dim]) -> Option<Vec<u64>> {
+pub(super) fn default_shape(source: &ExportedProgram, shape: &[Dim]) -> Option<Vec<u64>> {
     let at = |name: &str| {
         let range = source.ranges.get(name).copied().unwrap_or_default();
         Some(Dim::Const(range.min.unwrap_or(1).max(1)))

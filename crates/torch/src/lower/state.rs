@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_ir::ops::{ReadState, WriteState};
-use mlc_ir::{Def, Function, Param, TensorType, Type, Value};
+use mlc_ir::{Def, Function, InputRequest, Param, TensorType, Type, Value};
 use mlc_tensor::Tensor;
 
 use super::Cx;
@@ -32,6 +32,8 @@ pub enum StateMode {
 pub struct LowerOptions {
     /// What becomes of tensors that the model writes.
     pub states: StateMode,
+    /// What the user asks of inputs; element types are left to the caller.
+    pub inputs: Vec<InputRequest>,
 }
 
 /// A tensor that is kept between calls.

@@ -172,7 +172,11 @@ impl Case {
         outputs: &[&str],
         states: StateMode,
     ) -> Result<lower::Lowered, Diagnostics> {
-        lower::lower_with(&self.source(outputs), &lower::registry(), &LowerOptions { states })
+        lower::lower_with(
+            &self.source(outputs),
+            &lower::registry(),
+            &LowerOptions { states, ..LowerOptions::default() },
+        )
     }
 
     /// How often an op stands in the program.
