@@ -96,9 +96,11 @@ pub(crate) enum Command {
     Targets,
     /// List the passes and their options
     Passes(PassesArgs),
+    /// List the rewrite rules
+    Rules,
     /// List the codes of diagnostics
     Codes,
-    /// Print the page of a code, pass or op
+    /// Print the page of a code, pass, rule or op
     Explain(ExplainArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
@@ -118,6 +120,7 @@ impl Command {
             Self::Ops(_) => "ops",
             Self::Targets => "targets",
             Self::Passes(_) => "passes",
+            Self::Rules => "rules",
             Self::Codes => "codes",
             Self::Explain(_) => "explain",
             Self::Completions(_) => "completions",
@@ -402,7 +405,7 @@ pub(crate) struct PassesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A code, pass or op
+    /// A code, pass, rule or op
     pub(crate) name: String,
 }
 

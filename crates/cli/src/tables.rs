@@ -1,4 +1,4 @@
-//! `ops`, `targets`, `passes`, `codes`, `explain`.
+//! `ops`, `targets`, `passes`, `rules`, `codes`, `explain`.
 
 use mlc_diag::Diagnostics;
 use mlc_driver::Driver;
@@ -64,6 +64,20 @@ pub(crate) fn passes(driver: &Driver, args: &PassesArgs, output: &Output) -> Out
                     text += &format!("{:<24}   {}={}\n", "", option.name, option.default);
                 }
             }
+        }
+        output.product(text.as_bytes())
+    })
+}
+
+pub(crate) fn rules(driver: &Driver, output: &Output) -> Outcome {
+    let rows = mlc_driver::rules_table(driver);
+    output.report("rules", &rows, &Diagnostics::new(), || {
+        let mut text = String::new();
+        for row in &rows {
+            text += &format!(
+                "{:<32} {:<14} {:<10} {}\n",
+                row.name, row.family, row.origin, row.equation
+            );
         }
         output.product(text.as_bytes())
     })

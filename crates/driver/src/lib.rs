@@ -45,7 +45,9 @@ pub use opt::{OptOptions, OptReport};
 pub use output::{check_output, write_text};
 pub use pipeline::{Narrowing, compose};
 pub use run::{OutputReport, RunOptions, RunReport};
-pub use tables::{CodeRow, OpRow, TargetRow, codes_table, explain, ops_table, targets_table};
+pub use tables::{
+    CodeRow, OpRow, RuleRow, TargetRow, codes_table, explain, ops_table, rules_table, targets_table,
+};
 pub use verify::{SampleReport, VerifyOptions, VerifyReport, verify_programs};
 
 /// The passes and lowerings that are linked in.
@@ -60,7 +62,12 @@ impl Driver {
     /// # Errors
     /// Two passes have one name.
     pub fn new(extra: &[PassList]) -> Result<Self, Diagnostics> {
-        let mut lists = vec![mlc_cleanup::PASSES, mlc_precision::PASSES, mlc_legalize::PASSES];
+        let mut lists = vec![
+            mlc_cleanup::PASSES,
+            mlc_fuse::PASSES,
+            mlc_precision::PASSES,
+            mlc_legalize::PASSES,
+        ];
         lists.extend_from_slice(extra);
         Ok(Self { passes: Registry::new(&lists)?, lowerings: mlc_torch::lower::registry() })
     }
@@ -69,6 +76,12 @@ impl Driver {
     #[must_use]
     pub fn passes(&self) -> &Registry {
         &self.passes
+    }
+
+    /// The rewrite rules, by family.
+    #[must_use]
+    pub fn rules(&self) -> &'static [mlc_egraph::Family] {
+        mlc_fuse::FAMILIES
     }
 
     /// The lowerings of ATen ops.

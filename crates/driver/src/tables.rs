@@ -125,6 +125,39 @@ pub fn ops_table() -> Vec<OpRow> {
         .collect()
 }
 
+/// A row of `mlc rules`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleRow {
+    /// The rule.
+    pub name: String,
+    /// Its family.
+    pub family: String,
+    /// What is equal.
+    pub equation: String,
+    /// Whether both sides are equal bit for bit.
+    pub exact: bool,
+    /// The ops it is tried on.
+    pub roots: Vec<String>,
+    /// Where it comes from: `built-in`, or the file that has it.
+    pub origin: String,
+}
+
+/// All rewrite rules, in the order in which they are tried.
+#[must_use]
+pub fn rules_table(driver: &Driver) -> Vec<RuleRow> {
+    let rows = driver.rules().iter().flat_map(|family| {
+        family.rules.iter().map(|rule| RuleRow {
+            name: rule.name.to_owned(),
+            family: family.name.to_owned(),
+            equation: family.equation(rule.name),
+            exact: rule.rounding == mlc_egraph::Rounding::Exact,
+            roots: rule.roots.iter().map(|&root| root.to_owned()).collect(),
+            origin: "built-in".to_owned(),
+        })
+    });
+    rows.collect()
+}
+
 fn kind_name(kind: AttrKind) -> &'static str {
     match kind {
         AttrKind::Int | AttrKind::OptInt => "int",
@@ -140,7 +173,7 @@ fn kind_name(kind: AttrKind) -> &'static str {
     }
 }
 
-/// The page of a code, pass or op.
+/// The page of a code, pass, rule or op.
 ///
 /// # Errors
 /// Nothing has that name; the help names what is near.
@@ -156,18 +189,25 @@ pub fn explain(driver: &Driver, name: &str) -> Result<String, Diagnostics> {
         }
         return Ok(page.trim_end().to_owned() + "\n");
     }
+    let mut rules = driver.rules().iter().flat_map(|f| f.rules.iter().map(move |rule| (f, rule)));
+    if let Some((family, rule)) = rules.find(|(_, rule)| rule.name == name) {
+        return Ok(family.page(rule));
+    }
     let ops = ops_table();
     if let Some(op) = ops.iter().find(|op| op.name == name) {
         return Ok(op_page(op));
     }
     let mut known: Vec<&str> = Code::all().map(|code| code.name()).collect();
     known.extend(passes.iter().map(|p| p.name.as_str()));
+    known.extend(driver.rules().iter().flat_map(|f| f.rules.iter().map(|rule| rule.name)));
     known.extend(ops.iter().map(|op| op.name.as_str()));
     let near = nearest(name, known);
-    let mut problem =
-        Diagnostic::new(codes::BAD_ARGUMENT, format!("no code, pass or op is called `{name}`"));
+    let mut problem = Diagnostic::new(
+        codes::BAD_ARGUMENT,
+        format!("no code, pass, rule or op is called `{name}`"),
+    );
     problem = if near.is_empty() {
-        problem.help("`mlc codes`, `mlc passes` and `mlc ops` list what there is")
+        problem.help("`mlc codes`, `mlc passes`, `mlc rules` and `mlc ops` list what there is")
     } else {
         problem.help(format!("did you mean `{}`?", near.join("`, `")))
     };

@@ -12,7 +12,9 @@ mod array;
 mod interp;
 mod kernel;
 mod kernels;
+mod lazy;
 
 pub use array::Array;
 pub use interp::{EvalValue, Evaluator, Observer, States, fold};
 pub use kernel::{EvalError, Kernel, KernelCx, Outputs};
+pub use lazy::lazy;

@@ -2,6 +2,7 @@
 
 use crate::attr::{AttrKind, AttrValue};
 use crate::infer::{InferCx, Inferred, OpResult};
+use crate::ops::Op;
 
 /// How many values an operand slot takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,9 @@ impl OpSpec {
 pub trait Payload: Sized {
     /// The entry.
     const SPEC: OpSpec;
+
+    /// The payload of `op`, if it is of this kind.
+    fn of(op: &Op) -> Option<&Self>;
 
     /// Every attribute, in the order of the entry.
     fn attrs(&self) -> Vec<AttrValue>;

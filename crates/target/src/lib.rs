@@ -3,10 +3,12 @@
 //! - [`Opset`], [`Target`]: the five versions of ML Programs and the OS names users write for them.
 //! - [`DataType`]: MIL's element types with their numbers in the model file and the weight file.
 //! - [`signature`]: arguments, dtypes and defaults of every MIL op in every opset.
+//! - [`cost`]: what ops cost on classes of devices, to order programs that compute the same.
 //! - [`io`]: what models may take in, give out and keep as state.
 //!
 //! Nothing here looks at a program; whoever reads the data decides what follows from it.
 
+pub mod cost;
 mod dtype;
 pub mod io;
 mod nearest;

@@ -17,5 +17,5 @@ mod tensor;
 
 pub use dtype::{DType, DTypeKind};
 pub use map::MappedFile;
-pub use recipe::Recipe;
+pub use recipe::{Recipe, ZipOp};
 pub use tensor::{Source, Tensor, TensorError};

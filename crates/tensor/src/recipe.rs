@@ -4,6 +4,50 @@ use crate::convert;
 use crate::dtype::DType;
 use crate::tensor::{Tensor, TensorError, element_count};
 
+/// Arithmetic of [`Recipe::Zip`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ZipOp {
+    /// `x + y`.
+    Add,
+    /// `x − y`.
+    Sub,
+    /// `x · y`.
+    Mul,
+    /// `x / y`.
+    Div,
+}
+
+impl ZipOp {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Add, Self::Sub, Self::Mul, Self::Div];
+
+    /// The name in text IR.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Sub => "sub",
+            Self::Mul => "mul",
+            Self::Div => "div",
+        }
+    }
+
+    fn apply<T>(self, x: T, y: T) -> T
+    where
+        T: std::ops::Add<Output = T>
+            + std::ops::Sub<Output = T>
+            + std::ops::Mul<Output = T>
+            + std::ops::Div<Output = T>,
+    {
+        match self {
+            Self::Add => x + y,
+            Self::Sub => x - y,
+            Self::Mul => x * y,
+            Self::Div => x / y,
+        }
+    }
+}
+
 /// How a tensor is made from others. Shape and dtype of the result stand in the [`Tensor`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Recipe {
@@ -35,6 +79,14 @@ pub enum Recipe {
         /// At least one; equal but for `axis`.
         parts: Vec<Tensor>,
     },
+    /// Arithmetic on floats of one type, both broadcast by NumPy's rule. Half precision is computed in
+    /// single and rounded once.
+    Zip {
+        /// What is computed.
+        op: ZipOp,
+        /// Left and right operand.
+        operands: [Tensor; 2],
+    },
 }
 
 impl Recipe {
@@ -45,6 +97,7 @@ impl Recipe {
             Self::Strided { of, .. } | Self::Transpose { of, .. } => std::slice::from_ref(of),
             Self::Reshape(of) | Self::Cast(of) => std::slice::from_ref(of),
             Self::Concat { parts, .. } => parts,
+            Self::Zip { operands, .. } => operands,
         }
     }
 
@@ -63,6 +116,80 @@ impl Recipe {
                 gather(&of.bytes()?, dtype, shape, 0, &strides)
             }
             Self::Concat { axis, parts } => concat(*axis, parts, dtype, shape),
+            Self::Zip { op, operands: [x, y] } => zip(*op, [x, y], dtype, shape),
+        }
+    }
+}
+
+/// The shape that two shapes broadcast to by NumPy's rule.
+pub(crate) fn broadcast(x: &[u64], y: &[u64]) -> Option<Vec<u64>> {
+    let rank = x.len().max(y.len());
+    let at = |shape: &[u64], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |k| shape[k]);
+    (0..rank)
+        .map(|i| match (at(x, i), at(y, i)) {
+            (a, b) if a == b || b == 1 => Some(a),
+            (1, b) => Some(b),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Strides, in elements, with which a row-major tensor of shape `from` is read as one of `shape`.
+fn broadcast_strides(from: &[u64], shape: &[u64]) -> Vec<u64> {
+    let mut strides = vec![0; shape.len() - from.len()];
+    let own = row_major(from);
+    strides.extend(from.iter().zip(own).map(|(&d, s)| if d == 1 { 0 } else { s }));
+    strides
+}
+
+fn zip(
+    op: ZipOp,
+    operands: [&Tensor; 2],
+    dtype: DType,
+    shape: &[u64],
+) -> Result<Vec<u8>, TensorError> {
+    let made = [operands[0].bytes()?, operands[1].bytes()?];
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let cast = |i: usize| convert::cast(dtype, wide, &made[i], operands[i].count());
+    let (x, y) = (cast(0), cast(1));
+    let strides = [0, 1].map(|i| broadcast_strides(operands[i].shape(), shape));
+    let count = element_count(shape)?;
+    let mut out = Vec::with_capacity(count * wide.size().unwrap_or(4));
+    if wide == DType::F64 {
+        let (x, y) = (x.as_chunks::<8>().0, y.as_chunks::<8>().0);
+        for_each_pair(shape, &strides, count, &mut |i, j| {
+            let z = op.apply(f64::from_le_bytes(x[i]), f64::from_le_bytes(y[j]));
+            out.extend_from_slice(&z.to_le_bytes());
+        });
+    } else {
+        let (x, y) = (x.as_chunks::<4>().0, y.as_chunks::<4>().0);
+        for_each_pair(shape, &strides, count, &mut |i, j| {
+            let z = op.apply(f32::from_le_bytes(x[i]), f32::from_le_bytes(y[j]));
+            out.extend_from_slice(&z.to_le_bytes());
+        });
+    }
+    Ok(convert::cast(wide, dtype, &out, count))
+}
+
+/// Calls `visit` with the positions of both operands for each of `count` elements, in row-major order.
+fn for_each_pair(
+    shape: &[u64],
+    strides: &[Vec<u64>; 2],
+    count: usize,
+    visit: &mut dyn FnMut(usize, usize),
+) {
+    let mut index = vec![0u64; shape.len()];
+    let mut at = [0u64; 2];
+    for _ in 0..count {
+        visit(at[0] as usize, at[1] as usize);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            (0..2).for_each(|k| at[k] += strides[k][axis]);
+            if index[axis] < shape[axis] {
+                break;
+            }
+            (0..2).for_each(|k| at[k] -= strides[k][axis] * shape[axis]);
+            index[axis] = 0;
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::convert;
 use crate::dtype::DType;
 use crate::map::MappedFile;
-use crate::recipe::{Recipe, row_major};
+use crate::recipe::{Recipe, ZipOp, broadcast, row_major};
 
 /// What can be wrong with a tensor.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -344,6 +344,22 @@ impl Tensor {
         Ok(first.recipe(first.dtype(), shape, Recipe::Concat { axis, parts: parts.to_vec() }))
     }
 
+    /// Arithmetic on two tensors of one float type, broadcast by NumPy's rule: see [`Recipe::Zip`].
+    ///
+    /// # Errors
+    /// Element types that differ or are no float of at least 16 bits, or shapes that do not broadcast.
+    pub fn zip(op: ZipOp, x: &Self, y: &Self) -> Result<Self, TensorError> {
+        let bad = |what: String| TensorError::BadRecipe { what };
+        let dtype = x.dtype();
+        if dtype != y.dtype() || !dtype.is_float() || dtype.bits() < 16 {
+            return Err(bad(format!("arithmetic on {dtype} and {}", y.dtype())));
+        }
+        let shape = broadcast(x.shape(), y.shape())
+            .ok_or_else(|| bad(format!("{:?} and {:?} do not broadcast", x.shape(), y.shape())))?;
+        element_count(&shape)?;
+        Ok(x.recipe(dtype, shape, Recipe::Zip { op, operands: [x.clone(), y.clone()] }))
+    }
+
     /// A tensor from a recipe that came as data (text IR), with every check of the constructors.
     ///
     /// # Errors
@@ -355,6 +371,7 @@ impl Tensor {
             Recipe::Transpose { of, perm } => of.transpose(perm)?,
             Recipe::Cast(of) => of.cast(dtype)?,
             Recipe::Concat { axis, parts } => Self::concat(*axis, parts)?,
+            Recipe::Zip { op, operands: [x, y] } => Self::zip(*op, x, y)?,
         };
         if made.dtype() != dtype || made.shape() != shape {
             let what = format!("recipe makes {:?} of {}", made.shape(), made.dtype());
@@ -515,6 +532,22 @@ mod tests {
         assert!(t.strided(&[2, 2], &[3, 1], 2).is_err());
         let joined = Tensor::concat(1, &[t.clone(), t]).unwrap();
         assert_eq!(joined.to_i64s().unwrap(), [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
+    }
+
+    #[test]
+    fn arithmetic_broadcasts_and_rounds_once() {
+        let x = iota(&[2, 3]).cast(DType::F32).unwrap();
+        let y = Tensor::from_f64s(DType::F32, &[2, 1], &[2.0, 0.5]).unwrap();
+        let scaled = Tensor::zip(ZipOp::Mul, &x, &y).unwrap();
+        assert_eq!(scaled.to_f64s().unwrap(), [0.0, 2.0, 4.0, 1.5, 2.0, 2.5]);
+        let outer =
+            Tensor::zip(ZipOp::Sub, &y, &Tensor::from_f64s(DType::F32, &[2], &[1.0, 0.0]).unwrap());
+        assert_eq!(outer.unwrap().to_f64s().unwrap(), [1.0, 2.0, -0.5, 0.5]);
+        let half = |v: f64| Tensor::from_f64s(DType::F16, &[], &[v]).unwrap();
+        let sum = Tensor::zip(ZipOp::Add, &half(2048.0), &half(1.0)).unwrap();
+        assert_eq!(sum.to_f64s().unwrap(), [2048.0]);
+        assert!(Tensor::zip(ZipOp::Add, &x, &half(1.0)).is_err());
+        assert!(Tensor::zip(ZipOp::Add, &x, &x.reshape(&[3, 2]).unwrap()).is_err());
     }
 
     #[test]

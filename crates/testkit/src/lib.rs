@@ -16,6 +16,7 @@ pub mod filetest;
 pub mod generate;
 pub mod numbers;
 pub mod package;
+pub mod rules;
 pub mod walk;
 
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Failed, Trial};
 use mlc_driver::Driver;
 use mlc_testkit::filetest::{Blessing, docs, errors, run_fixture};
-use mlc_testkit::{walk, workspace_root};
+use mlc_testkit::{rules, walk, workspace_root};
 
 fn main() -> io::Result<ExitCode> {
     let arguments = Arguments::from_args();
@@ -22,6 +22,18 @@ fn main() -> io::Result<ExitCode> {
             result(&docs::check(&driver()?, &pass, &testdata))
         }));
     }
+    for family in driver().map_err(io::Error::other)?.rules() {
+        for rule in family.rules {
+            let testdata = testdata.clone();
+            trials.push(Trial::test(format!("rule {}", rule.name), move || {
+                result(&rules::problems(&testdata, family, rule))
+            }));
+        }
+    }
+    let folder = testdata.clone();
+    trials.push(Trial::test("every fixture of a rule has its rule", move || {
+        result(&rules::strangers(&folder, &driver()?))
+    }));
     trials.push(Trial::test("every pass is linked in", move || {
         let unlisted = docs::unlisted(&driver()?, &root)?;
         let problems = unlisted.iter().map(|path| path.display().to_string());

@@ -2,6 +2,7 @@
 
 use mlc_diag::Loc;
 use mlc_ir::Type;
+use mlc_tensor::ZipOp;
 
 use crate::source::Span;
 
@@ -183,6 +184,7 @@ pub(crate) enum SourceKind {
     Transpose(Box<TypedSource>, Vec<usize>),
     Cast(Box<TypedSource>),
     Concat(usize, Vec<TypedSource>),
+    Zip(ZipOp, Box<[TypedSource; 2]>),
 }
 
 #[derive(Debug)]

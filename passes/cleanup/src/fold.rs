@@ -8,8 +8,6 @@ use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
 use mlc_tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::lazy::lazy;
-
 /// Replaces ops by constants: those whose operands are all constants, and integer vectors whose
 /// contents inference knows, such as the shape of a tensor of known extents.
 ///
@@ -126,7 +124,7 @@ impl Folder<'_> {
             self.refused += 1;
             return None;
         }
-        match lazy(&data.op, &slots, b.ty(data.results[0])) {
+        match mlc_eval::lazy(&data.op, &slots, b.ty(data.results[0])) {
             Some(tensor) => Some(vec![tensor]),
             None => self.compute(b, node, (&slots, bytes)),
         }

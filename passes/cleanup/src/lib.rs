@@ -10,7 +10,6 @@ mod dce;
 mod dedup_consts;
 mod fold;
 mod identity_removal;
-mod lazy;
 
 use std::collections::BTreeSet;
 

@@ -50,6 +50,13 @@ macro_rules! op {
                 traits: $crate::spec::Traits::NONE$(.with($crate::spec::Trait::$tr))*,
             };
 
+            fn of(op: &$crate::ops::Op) -> Option<&Self> {
+                match op {
+                    $crate::ops::Op::$Name(payload) => Some(payload),
+                    _ => None,
+                }
+            }
+
             fn attrs(&self) -> Vec<$crate::attr::AttrValue> {
                 vec![$($crate::attr::Attr::to_value(&self.$attr)),*]
             }

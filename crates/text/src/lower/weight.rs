@@ -78,6 +78,10 @@ impl Lower<'_> {
                 let parts = parts.iter().map(|p| self.inner(p)).collect::<Option<Vec<_>>>()?;
                 Recipe::Concat { axis: *axis, parts }
             }
+            SourceKind::Zip(op, operands) => {
+                let [x, y] = &**operands;
+                Recipe::Zip { op: *op, operands: [self.inner(x)?, self.inner(y)?] }
+            }
         };
         self.made(span, Tensor::from_recipe(dtype, &shape, recipe))
     }

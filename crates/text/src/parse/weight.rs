@@ -1,5 +1,7 @@
 //! Weights and where their bytes come from.
 
+use mlc_tensor::ZipOp;
+
 use super::Read;
 use super::cursor::Cursor;
 use crate::ast::{Number, SourceAst, SourceKind, TypedSource, WeightAst};
@@ -76,10 +78,15 @@ impl Cursor<'_> {
                 Ok(SourceKind::Concat(axis, parts))
             }
             other => {
+                if let Some(op) = ZipOp::ALL.into_iter().find(|op| op.name() == other) {
+                    let x = self.typed_data()?;
+                    self.expect(Kind::Comma)?;
+                    return Ok(SourceKind::Zip(op, Box::new([x, self.typed_data()?])));
+                }
                 let span = self.last_span();
                 let message = format!(
                     "`{other}` is no source of bytes; there are file, hex, splat, random, strided, \
-                     reshape, transpose, cast, concat"
+                     reshape, transpose, cast, concat, add, sub, mul, div"
                 );
                 Err(self.syntax(span, message))
             }

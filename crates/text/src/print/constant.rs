@@ -205,6 +205,12 @@ fn write_recipe(out: &mut dyn Write, recipe: &Recipe, options: &PrintOptions) ->
                 operand(out, part)?;
             }
         }
+        Recipe::Zip { op, operands: [x, y] } => {
+            write!(out, "{}(", op.name())?;
+            operand(out, x)?;
+            out.write_str(", ")?;
+            operand(out, y)?;
+        }
     }
     out.write_str(")")
 }

@@ -2,11 +2,16 @@
 
 use mlc_ir::infer::normalize_axis;
 use mlc_ir::{Op, Type};
-use mlc_tensor::{DTypeKind, Tensor};
+use mlc_tensor::{DTypeKind, Tensor, ZipOp};
 
-/// The result of `op` on constants as a view, conversion or join of them that reads no element;
+/// Elements from which on arithmetic is left to the time of writing.
+const LARGE: usize = 1 << 14;
+
+/// The result of `op` on constants as a view, conversion or join of them, or arithmetic on large ones,
+/// that reads no element;
 /// `slots` are its operands slot by slot, `ty` the type of its only result.
-pub(crate) fn lazy(op: &Op, slots: &[Vec<Tensor>], ty: &Type) -> Option<Tensor> {
+#[must_use]
+pub fn lazy(op: &Op, slots: &[Vec<Tensor>], ty: &Type) -> Option<Tensor> {
     let ty = ty.as_tensor()?;
     let shape = ty.static_shape()?;
     let x = slots.first()?.first()?;
@@ -40,9 +45,19 @@ pub(crate) fn lazy(op: &Op, slots: &[Vec<Tensor>], ty: &Type) -> Option<Tensor> 
             let begin = slots.get(1)?.first()?.to_i64s().ok()?;
             block(x, &begin, &shape)
         }
+        Op::Add(_) => arithmetic(ZipOp::Add, slots)?,
+        Op::Sub(_) => arithmetic(ZipOp::Sub, slots)?,
+        Op::Mul(_) => arithmetic(ZipOp::Mul, slots)?,
+        Op::RealDiv(_) => arithmetic(ZipOp::Div, slots)?,
         _ => return None,
     };
     made.ok().filter(|tensor| tensor.dtype() == ty.dtype && tensor.shape() == shape)
+}
+
+/// Arithmetic of which an operand is large.
+fn arithmetic(op: ZipOp, slots: &[Vec<Tensor>]) -> Option<Result<Tensor, mlc_tensor::TensorError>> {
+    let (x, y) = (slots.first()?.first()?, slots.get(1)?.first()?);
+    (x.count().max(y.count()) > LARGE).then(|| Tensor::zip(op, x, y))
 }
 
 /// The elements of `x` from `begin` on, `shape` of them.

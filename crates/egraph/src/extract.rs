@@ -1,0 +1,249 @@
+//! Chooses one way to compute each class: the cheapest program, shared values counted once.
+//!
+//! The choice starts from the program as it was. A class then takes the op whose closure (the op and
+//! everything it needs, each once) is cheapest, never one that needs the class itself; at last single
+//! choices change while the whole gets cheaper. Every step looks at the true closures, so what comes out
+//! has no cycle. Ties keep what was there before.
+
+/// A way to compute a class.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    /// What the op costs by itself.
+    pub(crate) cost: u64,
+    /// The classes it needs.
+    pub(crate) needs: Vec<u32>,
+}
+
+/// What is to be chosen.
+#[derive(Debug, Default)]
+pub(crate) struct Problem {
+    /// The candidates of each class.
+    pub(crate) classes: Vec<Vec<Candidate>>,
+    /// The candidate of each class that the program has now; none for new classes.
+    pub(crate) initial: Vec<Option<usize>>,
+    /// Classes that are needed.
+    pub(crate) roots: Vec<u32>,
+}
+
+/// The chosen candidate of each class, none where it is not needed or has none.
+pub(crate) type Choice = Vec<Option<usize>>;
+
+/// Most rounds over all classes.
+const ROUNDS: usize = 12;
+
+/// The best choice that was found, and its cost.
+pub(crate) fn extract(problem: &Problem) -> (Choice, u64) {
+    let mut walk = Walk::new(problem);
+    let mut best = problem.initial.clone();
+    let mut best_cost = walk.total(&best).unwrap_or(u64::MAX);
+    let mut cheapest = best.clone();
+    greedy(problem, &mut walk, &mut cheapest);
+    // What is cheapest by itself need not be with others around: the program as it was is a start, too.
+    let as_it_was = best.iter().zip(&cheapest).map(|(&own, &new)| own.or(new)).collect();
+    for mut choice in [cheapest, as_it_was] {
+        if let Some(cost) = improve(problem, &mut walk, &mut choice)
+            && cost < best_cost
+        {
+            (best, best_cost) = (choice, cost);
+        }
+    }
+    (best, best_cost)
+}
+
+/// The cost of a choice: of every class that the roots need, once. `None` where a class has no
+/// candidate or needs itself.
+#[cfg(test)]
+fn total(problem: &Problem, choice: &Choice) -> Option<u64> {
+    Walk::new(problem).total(choice)
+}
+
+/// Gives each class the candidate with the cheapest closure, until nothing changes.
+fn greedy(problem: &Problem, walk: &mut Walk<'_>, choice: &mut Choice) {
+    for _ in 0..ROUNDS {
+        let mut changed = false;
+        for class in 0..problem.classes.len() {
+            let candidates = &problem.classes[class];
+            let settled = candidates.len() == 1 && choice[class].is_some();
+            if settled || candidates.is_empty() {
+                continue;
+            }
+            let mut best = choice[class]
+                .and_then(|at| Some((walk.closure(choice, class as u32, &candidates[at])?, at)));
+            for (at, candidate) in candidates.iter().enumerate() {
+                let cost = walk.closure(choice, class as u32, candidate);
+                if let Some(cost) = cost
+                    && best.is_none_or(|(least, _)| cost < least)
+                {
+                    best = Some((cost, at));
+                }
+            }
+            if let Some((_, at)) = best
+                && choice[class] != Some(at)
+            {
+                choice[class] = Some(at);
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
+    }
+}
+
+/// Changes single choices while the whole gets cheaper. Gives the cost of the whole.
+fn improve(problem: &Problem, walk: &mut Walk<'_>, choice: &mut Choice) -> Option<u64> {
+    let mut cost = walk.total(choice)?;
+    for _ in 0..ROUNDS {
+        let mut changed = false;
+        for class in walk.order.clone() {
+            let class = class as usize;
+            let now = choice[class];
+            for at in 0..problem.classes[class].len() {
+                if problem.classes[class].len() == 1 || now == Some(at) {
+                    continue;
+                }
+                let before = choice[class];
+                choice[class] = Some(at);
+                match walk.total(choice) {
+                    Some(less) if less < cost => {
+                        cost = less;
+                        changed = true;
+                    }
+                    _ => choice[class] = before,
+                }
+            }
+        }
+        walk.total(choice)?;
+        if !changed {
+            break;
+        }
+    }
+    Some(cost)
+}
+
+/// Walks closures.
+struct Walk<'p> {
+    problem: &'p Problem,
+    /// The walk that a class was last entered in, and the one it was last left in.
+    entered: Vec<u32>,
+    left: Vec<u32>,
+    now: u32,
+    /// Classes of the last walk, operands before users.
+    order: Vec<u32>,
+}
+
+impl<'p> Walk<'p> {
+    fn new(problem: &'p Problem) -> Self {
+        let classes = problem.classes.len();
+        Self { problem, entered: vec![0; classes], left: vec![0; classes], now: 0, order: vec![] }
+    }
+
+    /// The cost of `candidate` for `class` with all that it needs; `None` if it needs `class`.
+    fn closure(&mut self, choice: &Choice, class: u32, candidate: &Candidate) -> Option<u64> {
+        self.start();
+        // Entered and never left: reaching it again is a cycle.
+        self.entered[class as usize] = self.now;
+        let needed = self.sum(choice, &candidate.needs)?;
+        Some(needed.saturating_add(candidate.cost))
+    }
+
+    fn total(&mut self, choice: &Choice) -> Option<u64> {
+        self.start();
+        self.sum(choice, &self.problem.roots)
+    }
+
+    fn start(&mut self) {
+        self.now += 1;
+        self.order.clear();
+    }
+
+    fn sum(&mut self, choice: &Choice, roots: &[u32]) -> Option<u64> {
+        let problem = self.problem;
+        let mut sum = 0u64;
+        let mut stack: Vec<(u32, usize)> = Vec::new();
+        for &root in roots {
+            self.enter(root, &mut stack)?;
+            while let Some((class, next)) = stack.pop() {
+                let at = choice[class as usize]?;
+                let candidate = problem.classes[class as usize].get(at)?;
+                if let Some(&need) = candidate.needs.get(next) {
+                    stack.push((class, next + 1));
+                    self.enter(need, &mut stack)?;
+                } else {
+                    self.left[class as usize] = self.now;
+                    self.order.push(class);
+                    sum = sum.saturating_add(candidate.cost);
+                }
+            }
+        }
+        Some(sum)
+    }
+
+    fn enter(&mut self, class: u32, stack: &mut Vec<(u32, usize)>) -> Option<()> {
+        if self.left[class as usize] == self.now {
+            return Some(());
+        }
+        if self.entered[class as usize] == self.now {
+            return None;
+        }
+        self.entered[class as usize] = self.now;
+        stack.push((class, 0));
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(cost: u64, needs: &[u32]) -> Candidate {
+        Candidate { cost, needs: needs.to_vec() }
+    }
+
+    #[test]
+    fn shared_classes_count_once() {
+        // 0: a leaf; 1 and 2 need 3, which is dear; 1 and 2 may do without at 6 each.
+        let problem = Problem {
+            classes: vec![
+                vec![candidate(0, &[])],
+                vec![candidate(6, &[0]), candidate(1, &[3])],
+                vec![candidate(6, &[0]), candidate(1, &[3])],
+                vec![candidate(8, &[0])],
+                vec![candidate(1, &[1, 2])],
+            ],
+            initial: vec![Some(0), Some(0), Some(1), Some(0), Some(0)],
+            roots: vec![4],
+        };
+        let (choice, cost) = extract(&problem);
+        assert_eq!((cost, choice[1]), (11, Some(1)));
+    }
+
+    #[test]
+    fn a_deep_chain_of_residuals_is_added_up_exactly() {
+        let mut classes = vec![vec![candidate(0, &[])]];
+        for i in 0..100 {
+            classes.push(vec![candidate(3, &[i, i]), candidate(2, &[i, i])]);
+        }
+        let initial = vec![Some(0); 101];
+        let problem = Problem { classes, initial, roots: vec![100] };
+        assert_eq!(extract(&problem).1, 200);
+    }
+
+    #[test]
+    fn cycles_are_never_chosen() {
+        // 1 = f(2) or leaf-made at 10; 2 = g(1) or leaf-made at 10.
+        let problem = Problem {
+            classes: vec![
+                vec![candidate(0, &[])],
+                vec![candidate(10, &[0]), candidate(1, &[2])],
+                vec![candidate(10, &[0]), candidate(1, &[1])],
+            ],
+            initial: vec![Some(0); 3],
+            roots: vec![1, 2],
+        };
+        let (choice, cost) = extract(&problem);
+        assert_eq!(cost, 11);
+        assert_eq!(total(&problem, &choice), Some(11));
+        assert_eq!(total(&problem, &vec![Some(0), Some(1), Some(1)]), None);
+    }
+}

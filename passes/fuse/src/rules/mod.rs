@@ -1,0 +1,33 @@
+//! The rules, by family.
+
+mod activation;
+mod arithmetic;
+mod conv;
+mod linear;
+mod reduction;
+mod shape;
+mod transpose;
+
+use mlc_egraph::Family;
+
+/// All families, in the order in which their rules are tried.
+pub const FAMILIES: &[Family] = &[
+    arithmetic::FAMILY,
+    activation::FAMILY,
+    reduction::FAMILY,
+    shape::FAMILY,
+    transpose::FAMILY,
+    linear::FAMILY,
+    conv::FAMILY,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::FAMILIES;
+
+    #[test]
+    fn the_table_is_sound() {
+        let problems = mlc_egraph::table_problems(FAMILIES);
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+}
