@@ -1,7 +1,7 @@
 //! What an op costs on a device, from its payload and the types of its operands and results.
 
 use mlc_ir::ops::{Conv, ConvTranspose, Linear, Matmul, ScaledDotProductAttention, Transpose};
-use mlc_ir::{Dim, Op, Payload, Symbols, TensorType, Trait, Type};
+use mlc_ir::{Dim, Op, Payload, Program, Symbols, TensorType, Trait, Type, Value};
 use mlc_target::cost::{Device, runs_on_engine};
 use mlc_tensor::DType;
 
@@ -115,6 +115,23 @@ impl Cost<'_> {
         };
         u64::try_from(n).unwrap_or(0)
     }
+}
+
+/// What a program costs on a device: its ops, those of nested regions once.
+#[must_use]
+pub fn program_cost(program: &Program, device: &'static Device) -> u64 {
+    let cost = Cost { device, symbols: &program.symbols };
+    let mut sum = 0u64;
+    for (_, function) in program.functions.iter() {
+        function.for_each_node(&mut |_, node| {
+            let data = &function.nodes[node];
+            let types =
+                |values: &[Value]| values.iter().map(|&v| function.ty(v)).collect::<Vec<_>>();
+            let own = cost.op(&data.op, &types(data.operands.all()), &types(&data.results));
+            sum = sum.saturating_add(own);
+        });
+    }
+    sum
 }
 
 /// Whether the engine computes in these types: it has no wide integers and no doubles.

@@ -31,7 +31,7 @@ pub mod soundness;
 mod window;
 
 pub use build::Build;
-pub use cost::Cost;
+pub use cost::{Cost, program_cost};
 pub use matching::{Class, Found, Match};
 pub use optimize::{Options, Report, optimize};
 pub use pattern::{Guard, Pattern, PatternError};

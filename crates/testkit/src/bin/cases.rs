@@ -9,6 +9,7 @@ use clap::Parser;
 use mlc_driver::Precision;
 use mlc_target::Opset;
 use mlc_testkit::cases::collect::{Case, Wanted, collect};
+use mlc_testkit::cases::op_counts::{Baseline, op_counts};
 use mlc_testkit::cases::outcome::{Outcome, Reached};
 use mlc_testkit::cases::run::{Plan, catch_panics, run_all};
 use mlc_testkit::cases::totals::{failures, totals};
@@ -56,6 +57,12 @@ struct Arguments {
     /// Write the table of models to this file
     #[arg(long)]
     table: Option<PathBuf>,
+    /// Write op counts of the models beside those of --baseline to this file
+    #[arg(long, requires = "baseline")]
+    op_counts: Option<PathBuf>,
+    /// Op counts of another converter, as JSON
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Show every failing case, not eight of a kind, and the ops of those that agree
     #[arg(short, long)]
     verbose: bool,
@@ -105,6 +112,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     show_failures(&cases, &outcomes, arguments.verbose);
     if let Some(path) = &arguments.table {
         let table = table::table(&cases, &outcomes, plan.columns());
+        std::fs::write(path, table).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    if let (Some(path), Some(baseline)) = (&arguments.op_counts, &arguments.baseline) {
+        let baseline = Baseline::read(baseline)?;
+        let table = op_counts(&cases, &outcomes, (plan.columns(), &baseline));
         std::fs::write(path, table).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     settle(arguments, &text)

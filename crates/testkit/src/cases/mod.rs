@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod collect;
 pub mod compare;
+pub mod op_counts;
 pub mod outcome;
 pub mod run;
 pub mod table;

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub needs: Option<Opset>,
     /// Ops of the result, constants not counted.
     pub ops: BTreeMap<&'static str, usize>,
+    /// What the result is modelled to cost, in picoseconds.
+    pub cost: u64,
     /// The greatest difference over the greatest reference, of all outputs.
     pub relative: f64,
     /// Seconds that the conversion took.
@@ -59,6 +61,7 @@ impl Outcome {
             failure: Some(failure),
             needs: None,
             ops: BTreeMap::new(),
+            cost: 0,
             relative: 0.0,
             seconds: 0.0,
         }

@@ -192,6 +192,7 @@ impl Work<'_> {
         };
         outcome.reached = Reached::Validated;
         outcome.ops = count(&program);
+        outcome.cost = mlc_egraph::program_cost(&program, &mlc_target::cost::DEVICES[0]);
         Ok(self.judge(&program, self.config.precision, outcome))
     }
 
@@ -285,7 +286,7 @@ fn in_call(call: &str, error: &str) -> Failure {
 fn converted(ops: BTreeMap<&'static str, usize>, start: Instant) -> Outcome {
     let seconds = start.elapsed().as_secs_f64();
     let reached = Reached::Converted;
-    Outcome { reached, failure: None, needs: None, ops, relative: 0.0, seconds }
+    Outcome { reached, failure: None, needs: None, ops, cost: 0, relative: 0.0, seconds }
 }
 
 /// How often each op stands in a program, constants left out.
