@@ -16,6 +16,7 @@ mod input;
 mod inspect;
 mod interface;
 mod levels;
+mod masks;
 mod npy;
 mod opt;
 mod output;

@@ -10,6 +10,9 @@ mod dce;
 mod dedup_consts;
 mod fold;
 mod identity_removal;
+mod inline;
+mod inline_branches;
+mod unroll_loops;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +24,8 @@ pub use dce::Dce;
 pub use dedup_consts::DedupConsts;
 pub use fold::Fold;
 pub use identity_removal::IdentityRemoval;
+pub use inline_branches::InlineBranches;
+pub use unroll_loops::UnrollLoops;
 
 /// The passes of this crate.
 pub const PASSES: PassList = PassList {
@@ -34,10 +39,14 @@ pub const PASSES: PassList = PassList {
             .source(include_str!("fold.rs")),
         PassEntry::of::<IdentityRemoval>("No op gives back its own operand.")
             .source(include_str!("identity_removal.rs")),
+        PassEntry::of::<InlineBranches>("No branch has a constant condition.")
+            .source(include_str!("inline_branches.rs")),
+        PassEntry::of::<UnrollLoops>("No short loop has a known number of rounds.")
+            .source(include_str!("unroll_loops.rs")),
     ],
     aliases: &[Alias {
         name: "cleanup",
-        pipeline: "fix(identity-removal,fold,cse),dedup-consts,dce",
+        pipeline: "fix(identity-removal,fold,inline-branches,unroll-loops,cse),dedup-consts,dce",
         summary: "No op and no constant that could be left out.",
     }],
 };
@@ -74,5 +83,10 @@ impl Yields {
         let at_home = self.homes.get(node.index()) == Some(&Some(b.region));
         let constant = matches!(function.nodes[node].op, Op::Const(_));
         at_home && !constant && self.yielded.insert(to)
+    }
+
+    /// [`Yields::replace`] by the result of an op that was made in the region of `from`, no constant.
+    fn replace_by_new(&mut self, from: Value, to: Value) -> bool {
+        !self.yielded.contains(&from) || self.yielded.insert(to)
     }
 }

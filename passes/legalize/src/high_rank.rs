@@ -42,7 +42,7 @@ impl HighRank {
         data.operands.all().iter().any(high) || data.results.iter().any(high)
     }
 
-    fn logical(&self, b: &Builder<'_>, value: Value) -> OpResult<Vec<Dim>> {
+    pub(crate) fn logical(&self, b: &Builder<'_>, value: Value) -> OpResult<Vec<Dim>> {
         match self.shapes.get(&value) {
             Some(shape) => Ok(shape.clone()),
             None => Ok(b.tensor(value)?.shape.clone()),
@@ -53,6 +53,9 @@ impl HighRank {
     pub(crate) fn lower(&mut self, b: &mut Builder<'_>, node: Node) -> Result<Option<Vec<Value>>> {
         let data = &b.function().nodes[node];
         let (op, operands) = (data.op.clone(), data.operands.clone());
+        if let Op::Split(op) = &op {
+            return self.split(b, (op, operands.all()[0], node));
+        }
         let [result] = data.results[..] else { return Ok(None) };
         let Type::Tensor(ty) = b.ty(result) else { return Ok(None) };
         let shape = ty.shape.clone();
@@ -77,7 +80,7 @@ impl HighRank {
                 self.elementwise(b, (op, &operands), &shape)?
             }
             op if reduces => self.reduce(b, operands.all()[0], op)?,
-            _ => None,
+            op => self.moved(b, (op, &operands), &shape)?,
         };
         let Some(value) = value else { return Ok(None) };
         self.finish(b, value, shape).map(|value| value.map(|value| vec![value]))
@@ -103,7 +106,7 @@ impl HighRank {
     }
 
     /// `value`, which holds a tensor of the logical `shape`, under that shape or as a carrier.
-    fn finish(
+    pub(crate) fn finish(
         &mut self,
         b: &mut Builder<'_>,
         value: Value,
@@ -259,7 +262,7 @@ fn group<K: PartialEq>(rank: usize, key: impl Fn(usize) -> K) -> Vec<Vec<usize>>
 }
 
 /// The extents before `axis`, of it and after it.
-fn around(shape: &[Dim], axis: usize) -> [Dim; 3] {
+pub(crate) fn around(shape: &[Dim], axis: usize) -> [Dim; 3] {
     [Dim::product(&shape[..axis]), shape[axis].clone(), Dim::product(&shape[axis + 1..])]
 }
 
@@ -293,7 +296,7 @@ fn move_blocks(
 
 /// The elements of `value` under `dims`, of which at most one is no number; of what it is a reshape of,
 /// if it is one. None where more are.
-fn view(b: &mut Builder<'_>, value: Value, dims: &[Dim]) -> OpResult<Option<Value>> {
+pub(crate) fn view(b: &mut Builder<'_>, value: Value, dims: &[Dim]) -> OpResult<Option<Value>> {
     let mut root = value;
     while let Some((_, data)) = b.function().def(root)
         && matches!(data.op, Op::Reshape(_))

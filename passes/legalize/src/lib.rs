@@ -5,6 +5,7 @@
 
 mod choose;
 mod einsum;
+mod high_moves;
 mod high_rank;
 mod legality;
 mod names;

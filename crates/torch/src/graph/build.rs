@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use mlc_diag::{Diagnostic, codes};
 
+use mlc_tensor::{DType, DTypeKind};
+
 use super::arg::{ArgError, convert, convert_output};
 use super::{Arg, Graph, Node, Output, Target, TensorMeta, loc};
 use crate::dtype::{Layout, ScalarTypeError, layout, scalar_type};
@@ -15,11 +17,14 @@ use crate::symexpr::{SymExpr, parse};
 pub(crate) fn graph(graph: &schema::Graph, report: &mut Report) -> Graph {
     let inputs = edge(&graph.inputs, "graph input", report);
     let outputs = edge(&graph.outputs, "graph output", report);
+    let nodes: Vec<Node> = graph.nodes.iter().map(|n| node(n, report)).collect();
+    let mut tensors = tensors(&graph.tensor_values, report);
+    nodes.iter().for_each(|node| correct_quotient(node, &mut tensors));
     Graph {
         inputs,
-        nodes: graph.nodes.iter().map(|n| node(n, report)).collect(),
+        nodes,
         outputs,
-        tensors: tensors(&graph.tensor_values, report),
+        tensors,
         sym_ints: values(&graph.sym_int_values, report, |v| match v {
             schema::SymInt::Int(i) => Ok(SymExpr::Int(*i)),
             schema::SymInt::Expr(text) => Err(text),
@@ -91,6 +96,22 @@ fn node(node: &schema::Node, report: &mut Report) -> Node {
         }
     }
     Node { target, args, outputs, loc }
+}
+
+/// Gives a true quotient the type it has. With symbolic sizes, torch declares the quotient of integers
+/// as an integer; what it computes is a float of the default type.
+fn correct_quotient(node: &Node, tensors: &mut BTreeMap<String, TensorMeta>) {
+    let divides = matches!(node.target.op.as_str(), "div" | "true_divide" | "divide");
+    let rounds = node.args.iter().any(|(name, arg)| name == "rounding_mode" && *arg != Arg::None);
+    if node.target.namespace != "aten" || !divides || rounds {
+        return;
+    }
+    if let [Output::Tensor(name)] = &node.outputs[..]
+        && let Some(meta) = tensors.get_mut(name)
+        && matches!(meta.dtype.kind(), DTypeKind::Int | DTypeKind::Bool)
+    {
+        meta.dtype = DType::F32;
+    }
 }
 
 fn tensors(

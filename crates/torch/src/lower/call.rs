@@ -268,6 +268,7 @@ impl<'a> Call<'a> {
             None => Ok(None),
             Some(Val::Int(dim)) => Ok(Some(Scalar::Int(dim.clone()))),
             Some(Val::Float(x)) => Ok(Some(Scalar::Float(*x))),
+            Some(Val::Symbolic(expr)) => Ok(Some(Scalar::Symbolic(expr.clone()))),
             Some(Val::Bool(b)) => Ok(Some(Scalar::Bool(*b))),
             Some(val) => Err(Self::wrong(name, val, "a number")),
         }

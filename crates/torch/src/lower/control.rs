@@ -1,15 +1,10 @@
-//! Higher-order ops: branches, loops, and maps and scans over the first axis.
+//! Higher-order ops: branches, loops, and regions that run once; maps and scans are `scans`.
 //!
 //! Regions see the values around them, so operands are captured and sub-graphs are lowered in place.
-//! A predicate that is known picks its branch; a map or scan over few elements is unrolled, over many
-//! or an unknown number it is a loop that writes its results into place.
+//! A predicate that is known picks its branch.
 
 use mlc_diag::Diagnostics;
-use mlc_ir::attr::ScatterMode;
-use mlc_ir::ops::{
-    Add, Cond, Equal, ExpandDims, Gather, Greater, GreaterEqual, Identity, Less, LessEqual,
-    LogicalAnd, LogicalNot, LogicalOr, NotEqual, Scatter, Stack, WhileLoop,
-};
+use mlc_ir::ops::{Cond, Identity, WhileLoop};
 use mlc_ir::{Def, Dim, Region, RegionData, Type, Value};
 use mlc_tensor::{DType, Tensor};
 
@@ -17,20 +12,28 @@ use super::Cx;
 use super::alias;
 use super::dims::{self, SymbolSource};
 use super::error::{LowerError, LowerResult};
-use super::graph::{Names, declared, input_name, to_val};
-use super::ops::create::filled;
+use super::graph::{Names, input_name, to_val};
 use super::value::Val;
-use crate::graph::{Arg, Graph, Node, Output, Sym};
-use crate::symexpr::{SymExpr, SymFn};
+use crate::graph::{Arg, Graph, Node, Sym};
 
-/// Maps and scans are unrolled while a node stands in the program at most this often.
-const MAX_UNROLLED: i64 = 16;
+/// Ops whose graph is run once as it stands.
+const INLINED: &[&str] = &[
+    "hints_wrapper",
+    "invoke_subgraph",
+    "run_const_graph",
+    "strict_mode",
+    "tag_activation_checkpoint",
+    "wrap",
+    "wrap_activation_checkpoint",
+    "wrap_with_autocast",
+    "wrap_with_set_grad_enabled",
+];
 
 /// The arguments of a higher-order op: graphs, and what stands before and after them.
-struct Parts<'g> {
-    before: Vec<Val>,
-    graphs: Vec<&'g Graph>,
-    after: Vec<Val>,
+pub(super) struct Parts<'g> {
+    pub(super) before: Vec<Val>,
+    pub(super) graphs: Vec<&'g Graph>,
+    pub(super) after: Vec<Val>,
 }
 
 impl<'g> Parts<'g> {
@@ -63,16 +66,6 @@ impl<'g> Parts<'g> {
     }
 }
 
-/// A map or scan over the first axis of some tensors.
-struct Scan<'g> {
-    graph: &'g Graph,
-    carried: Vec<Val>,
-    xs: Vec<Value>,
-    rest: Vec<Val>,
-    /// The names of the stacked results.
-    stacked: Vec<&'g str>,
-}
-
 impl Cx<'_> {
     /// Lowers a higher-order op; `None` if it is none that is known here.
     pub(super) fn higher_order<'g>(
@@ -88,18 +81,51 @@ impl Cx<'_> {
         Ok(Some(match node.target.op.as_str() {
             "cond" => self.branch(&Parts::of(args, graphs, 2)?, found)?,
             "while_loop" => self.while_loop(&Parts::of(args, graphs, 2)?, found)?,
-            "map_impl" => {
-                let parts = Parts::of(args, graphs, 1)?;
-                let [xs, rest] = parts.exact()?;
-                self.over_first_axis(around, node, (parts.graphs[0], vec![], xs, rest), found)?
+            "map_impl" | "scan" | "associative_scan" => {
+                self.scanned((around, node), &Parts::of(args, graphs, 1)?, found)?
             }
-            "scan" => {
-                let parts = Parts::of(args, graphs, 1)?;
-                let [init, xs, rest] = parts.exact()?;
-                self.over_first_axis(around, node, (parts.graphs[0], init, xs, rest), found)?
-            }
+            name if INLINED.contains(&name) => self.inline(name, args, graphs, found)?,
             _ => return Ok(None),
         }))
+    }
+
+    /// A region of code that runs in another mode, or has a mark that changes nothing: its graph.
+    ///
+    /// Under autocast the graph holds the conversions as ops of their own.
+    fn inline(
+        &mut self,
+        name: &str,
+        args: &[(String, Val)],
+        graphs: &[&Graph],
+        found: &mut Diagnostics,
+    ) -> LowerResult<Vec<Val>> {
+        let at = args
+            .iter()
+            .position(|(_, val)| matches!(val, Val::Graph(_)))
+            .ok_or_else(|| LowerError::invalid("no graph among the arguments"))?;
+        let graph = graphs.first().ok_or_else(|| LowerError::invalid("no graph"))?;
+        let mut after = &args[at + 1..];
+        if name == "hints_wrapper" {
+            // The positional arguments, those by name, and the hints.
+            if after
+                .get(1)
+                .is_some_and(|(_, val)| !matches!(val, Val::None) && *val != Val::List(vec![]))
+            {
+                return Err(LowerError::argument("`hints_wrapper` with arguments by name")
+                    .help("pass them by position"));
+            }
+            after = after.get(..1).unwrap_or_default();
+        }
+        let mut operands = Vec::new();
+        for (_, val) in after {
+            match val {
+                Val::List(items) => operands.extend(items.iter().cloned()),
+                // The name of the graph.
+                Val::Str(_) => {}
+                val => operands.push(val.clone()),
+            }
+        }
+        self.call_graph(graph, operands, found)
     }
 
     /// Lowers a graph where the cursor is, and gives its outputs.
@@ -128,7 +154,7 @@ impl Cx<'_> {
 
     /// A region with arguments of these types that yields what `fill` gives. What is known inside
     /// alone is forgotten behind it.
-    fn region(
+    pub(super) fn region(
         &mut self,
         args: &[Type],
         fill: impl FnOnce(&mut Self, &[Value]) -> LowerResult<Vec<Value>>,
@@ -168,7 +194,7 @@ impl Cx<'_> {
 
     /// Brings what regions are about to use up to date, so that nothing is derived inside one of
     /// them that is used behind it.
-    fn capture(&mut self, operands: &[Val]) -> LowerResult<()> {
+    pub(super) fn capture(&mut self, operands: &[Val]) -> LowerResult<()> {
         for val in operands {
             match val {
                 Val::Tensor(tensor) => drop(self.read(*tensor)?),
@@ -180,7 +206,7 @@ impl Cx<'_> {
     }
 
     /// What a graph yields as a value of the program; `None` for nothing.
-    fn yielded(&mut self, val: &Val) -> LowerResult<Option<Value>> {
+    pub(super) fn yielded(&mut self, val: &Val) -> LowerResult<Option<Value>> {
         Ok(match val {
             Val::Tensor(tensor) => Some(self.read(*tensor)?),
             Val::Int(dim) => Some(dims::scalar(self, dim)?),
@@ -189,6 +215,8 @@ impl Cx<'_> {
                 Some(self.b.constant(known)?)
             }
             Val::Float(x) => Some(self.b.scalar(DType::F32, *x)?),
+            Val::Symbolic(expr) => Some(self.float_of(expr)?),
+            Val::Relation(expr) => Some(self.relation(expr)?),
             Val::None => None,
             val => {
                 return Err(LowerError::argument(format!("a graph yields {}", val.kind())));
@@ -196,7 +224,7 @@ impl Cx<'_> {
         })
     }
 
-    fn yields(&mut self, vals: &[Val]) -> LowerResult<Vec<Value>> {
+    pub(super) fn yields(&mut self, vals: &[Val]) -> LowerResult<Vec<Value>> {
         let mut values = Vec::with_capacity(vals.len());
         for val in vals {
             values.extend(self.yielded(val)?);
@@ -267,46 +295,6 @@ impl Cx<'_> {
         }
     }
 
-    /// A condition on extents as a scalar of bool.
-    fn relation(&mut self, expr: &SymExpr) -> LowerResult<Value> {
-        let unknown = || {
-            LowerError::dynamic(format!("the condition `{expr}` has no lowering"))
-                .help("compare sizes with `<`, `<=`, `==` and the like")
-        };
-        let SymExpr::Apply(function, args) = expr else { return Err(unknown()) };
-        match (function, &args[..]) {
-            (SymFn::Not, [one]) => {
-                let one = self.relation(one)?;
-                self.unary(LogicalNot {}, one)
-            }
-            (SymFn::And | SymFn::Or, [first, rest @ ..]) => {
-                let mut all = self.relation(first)?;
-                for next in rest {
-                    let next = self.relation(next)?;
-                    all = match function {
-                        SymFn::And => self.binary(LogicalAnd {}, all, next)?,
-                        _ => self.binary(LogicalOr {}, all, next)?,
-                    };
-                }
-                Ok(all)
-            }
-            (function, [x, y]) => {
-                let x = dims::scalar(self, &dims::to_dim(x).ok_or_else(unknown)?)?;
-                let y = dims::scalar(self, &dims::to_dim(y).ok_or_else(unknown)?)?;
-                match function {
-                    SymFn::Eq => self.binary(Equal {}, x, y),
-                    SymFn::Ne => self.binary(NotEqual {}, x, y),
-                    SymFn::Lt => self.binary(Less {}, x, y),
-                    SymFn::Le => self.binary(LessEqual {}, x, y),
-                    SymFn::Gt => self.binary(Greater {}, x, y),
-                    SymFn::Ge => self.binary(GreaterEqual {}, x, y),
-                    _ => Err(unknown()),
-                }
-            }
-            _ => Err(unknown()),
-        }
-    }
-
     /// The arguments of a sub-graph that loop variables stand for.
     fn arguments(&mut self, graph: &Graph, args: &[Value]) -> LowerResult<Vec<Val>> {
         let mut vals = Vec::with_capacity(args.len());
@@ -369,7 +357,7 @@ impl Cx<'_> {
 
     /// Declares that what a body yields has the extents of the loop variables, where inference could
     /// not tell.
-    fn keep_types(&mut self, types: &[Type], values: &[Value]) -> LowerResult<()> {
+    pub(super) fn keep_types(&mut self, types: &[Type], values: &[Value]) -> LowerResult<()> {
         for (ty, &value) in types.iter().zip(values) {
             let Some(ty) = ty.as_tensor() else { continue };
             if self.b.tensor(value)?.dtype == ty.dtype {
@@ -378,136 +366,10 @@ impl Cx<'_> {
         }
         Ok(())
     }
-
-    fn over_first_axis<'g>(
-        &mut self,
-        around: &Graph,
-        node: &'g Node,
-        (graph, carried, xs, rest): (&'g Graph, Vec<Val>, Vec<Val>, Vec<Val>),
-        found: &mut Diagnostics,
-    ) -> LowerResult<Vec<Val>> {
-        let names = result_names(&node.outputs);
-        let stacked = names.get(carried.len()..).unwrap_or_default().to_vec();
-        let xs = self.yields(&xs)?;
-        let first = *xs.first().ok_or_else(|| LowerError::invalid("no tensors to map over"))?;
-        let count = match self.b.tensor(first)?.shape.first() {
-            Some(count) => count.clone(),
-            None => return Err(LowerError::invalid("a scalar has no first axis")),
-        };
-        let scan = Scan { graph, carried, xs, rest, stacked };
-        match count.as_const().filter(|&n| n >= 1) {
-            Some(n) if n.saturating_mul(self.unrolled) <= MAX_UNROLLED => {
-                self.unrolled *= n;
-                let results = self.unroll(&scan, n, found);
-                self.unrolled /= n;
-                results
-            }
-            _ => self.scan_loop(around, &scan, (&count, found)),
-        }
-    }
-
-    fn unroll(
-        &mut self,
-        scan: &Scan<'_>,
-        count: i64,
-        found: &mut Diagnostics,
-    ) -> LowerResult<Vec<Val>> {
-        let mut carried = Vec::new();
-        for val in &scan.carried {
-            carried.push(self.renewed(val)?);
-        }
-        let mut stacks: Vec<Vec<Value>> = vec![Vec::new(); scan.stacked.len()];
-        for i in 0..count {
-            let mut operands = carried.clone();
-            for &x in &scan.xs {
-                let x = alias::select(self, x, 0, &Dim::Const(i))?;
-                operands.push(self.fresh(x));
-            }
-            operands.extend(scan.rest.iter().cloned());
-            let vals = self.call_graph(scan.graph, operands, found)?;
-            if vals.len() != scan.carried.len() + stacks.len() {
-                return Err(LowerError::invalid("the graph gives another number of results"));
-            }
-            carried.clear();
-            for val in &vals[..scan.carried.len()] {
-                carried.push(self.renewed(val)?);
-            }
-            let ys = self.yields(&vals[scan.carried.len()..])?;
-            for (stack, y) in stacks.iter_mut().zip(ys) {
-                stack.push(y);
-            }
-        }
-        for values in stacks {
-            let y = match values[..] {
-                [one] => alias::unsqueeze(self, one, &[0])?,
-                _ => Stack { axis: 0 }.build(&mut self.b, values)?,
-            };
-            carried.push(self.fresh(y));
-        }
-        Ok(carried)
-    }
-
-    /// The value in memory of its own.
-    fn renewed(&mut self, val: &Val) -> LowerResult<Val> {
-        match self.yielded(val)? {
-            Some(value) => Ok(self.fresh(value)),
-            None => Err(LowerError::argument("a scan carries None")),
-        }
-    }
-
-    fn scan_loop(
-        &mut self,
-        around: &Graph,
-        scan: &Scan<'_>,
-        (count, found): (&Dim, &mut Diagnostics),
-    ) -> LowerResult<Vec<Val>> {
-        self.capture(&scan.rest)?;
-        let end = dims::scalar(self, count)?;
-        let mut initial = vec![self.b.int(0)?];
-        initial.extend(self.yields(&scan.carried)?);
-        for name in &scan.stacked {
-            let meta = around
-                .tensors
-                .get(*name)
-                .ok_or_else(|| LowerError::invalid(format!("the result `{name}` has no type")))?;
-            let zero = self.b.scalar(meta.dtype, 0.0)?;
-            initial.push(filled(self, &declared(meta), zero)?);
-        }
-        let types: Vec<Type> = initial.iter().map(|&value| self.b.ty(value).clone()).collect();
-        let kept = 1 + scan.carried.len();
-        let test = self.region(&types, |cx, args| Ok(vec![cx.binary(Less {}, args[0], end)?]))?;
-        let body = self.region(&types, |cx, args| {
-            let mut operands: Vec<Val> = args[1..kept].iter().map(|&v| cx.fresh(v)).collect();
-            for &x in &scan.xs {
-                let op = Gather { axis: 0, batch_dims: 0, validate_indices: false };
-                let x = op.build(&mut cx.b, x, args[0])?;
-                operands.push(cx.fresh(x));
-            }
-            operands.extend(scan.rest.iter().cloned());
-            let vals = cx.call_graph(scan.graph, operands, found)?;
-            let one = cx.b.int(1)?;
-            let mut next = vec![cx.binary(Add {}, args[0], one)?];
-            next.extend(cx.yields(&vals)?);
-            if next.len() != args.len() {
-                return Err(LowerError::invalid("the graph gives another number of results"));
-            }
-            let at = ExpandDims { axes: vec![0] }.build(&mut cx.b, args[0])?;
-            for (y, &all) in next[kept..].iter_mut().zip(&args[kept..]) {
-                let part = alias::unsqueeze(cx, *y, &[0])?;
-                let mode = ScatterMode::Update;
-                let op = Scatter { axis: 0, mode, validate_indices: false };
-                *y = op.build(&mut cx.b, all, at, part)?;
-            }
-            cx.keep_types(&types, &next)?;
-            Ok(next)
-        })?;
-        let results = WhileLoop {}.build_many(&mut self.b, initial, test, body)?;
-        Ok(results.into_iter().skip(1).map(|value| self.fresh(value)).collect())
-    }
 }
 
 impl Parts<'_> {
-    fn exact<const N: usize>(&self) -> LowerResult<[Vec<Val>; N]> {
+    pub(super) fn exact<const N: usize>(&self) -> LowerResult<[Vec<Val>; N]> {
         let lists = self.lists(N)?;
         lists.try_into().map_err(|_| LowerError::invalid("too few lists of operands"))
     }
@@ -519,13 +381,4 @@ enum Predicate {
     Known(bool),
     /// A scalar of bool.
     Value(Value),
-}
-
-/// The names of the results of a node, in order.
-fn result_names(outputs: &[Output]) -> Vec<&str> {
-    let mut names = Vec::new();
-    for output in outputs {
-        output.for_each_name(&mut |name, _| names.push(name));
-    }
-    names
 }

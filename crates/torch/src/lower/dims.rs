@@ -12,7 +12,7 @@ use mlc_tensor::DType;
 
 use super::Cx;
 use super::error::{LowerError, LowerResult};
-use crate::symexpr::{SymExpr, SymFn};
+pub use super::symbolic::to_dim;
 
 /// Where the value of a symbol can be read while the program runs.
 #[derive(Debug, Clone)]
@@ -53,6 +53,14 @@ impl SymbolSources {
     pub(super) fn same(&mut self, name: &str, other: &str) {
         if let Some(source) = self.sources.get(other).cloned() {
             self.add(name, source);
+        }
+    }
+
+    /// The scalar that a symbol is, if it is one.
+    pub(super) fn scalar(&self, name: &str) -> Option<Value> {
+        match self.sources.get(name) {
+            Some(SymbolSource::Scalar(value)) => Some(*value),
+            _ => None,
         }
     }
 
@@ -241,86 +249,6 @@ pub fn squeeze(cx: &mut Cx<'_>, x: Value, axes: &[usize]) -> LowerResult<Value> 
     }
     let axes = axes.iter().map(|&a| a as i64).collect();
     Ok(Squeeze { axes: Some(axes) }.build(&mut cx.b, x)?)
-}
-
-/// A symbolic expression of the file as an extent; `None` where extents have no such operation.
-#[must_use]
-pub fn to_dim(expr: &SymExpr) -> Option<Dim> {
-    match expr {
-        SymExpr::Int(n) => Some(Dim::Const(*n)),
-        SymExpr::Symbol(name) => Some(Dim::symbol(name)),
-        SymExpr::Apply(function, args) => apply(*function, args),
-        _ => None,
-    }
-}
-
-fn apply(function: SymFn, args: &[SymExpr]) -> Option<Dim> {
-    let all = || args.iter().map(to_dim).collect::<Option<Vec<_>>>();
-    let two = || match &all()?[..] {
-        [a, b] => Some((a.clone(), b.clone())),
-        _ => None,
-    };
-    let fold = |f: fn(&Dim, &Dim) -> Dim| {
-        let all = all()?;
-        let (first, rest) = all.split_first()?;
-        Some(rest.iter().fold(first.clone(), |a, b| f(&a, b)))
-    };
-    match function {
-        SymFn::Add => fold(Dim::add),
-        SymFn::Mul => fold(Dim::mul),
-        SymFn::Max => fold(Dim::maximum),
-        SymFn::Min => fold(Dim::minimum),
-        SymFn::Pow => {
-            let (base, power) = two()?;
-            let power = u32::try_from(power.as_const()?).ok().filter(|&p| p <= 8)?;
-            Some((0..power).fold(Dim::Const(1), |product, _| product.mul(&base)))
-        }
-        SymFn::FloorDiv => two().map(|(a, b)| a.floor_div(&b)),
-        SymFn::CeilDiv => two().map(|(a, b)| a.ceil_div(&b)),
-        SymFn::Mod | SymFn::PythonMod => two().map(|(a, b)| a.modulo(&b)),
-        SymFn::TrueDiv => two().and_then(|(a, b)| a.exact_div(&b)),
-        SymFn::Floor => match args {
-            [one] => quotient(one).map(|(a, b)| a.floor_div(&b)).or_else(|| to_dim(one)),
-            _ => None,
-        },
-        SymFn::Ceil => match args {
-            [one] => quotient(one).map(|(a, b)| a.ceil_div(&b)).or_else(|| to_dim(one)),
-            _ => None,
-        },
-        SymFn::Trunc => match args {
-            [one] => to_dim(one),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Numerator and denominator of a quotient of extents, such as `s0 · 1/2`.
-fn quotient(expr: &SymExpr) -> Option<(Dim, Dim)> {
-    match expr {
-        SymExpr::Rational(p, q) => Some((Dim::Const(*p), Dim::Const(*q))),
-        SymExpr::Apply(SymFn::TrueDiv, args) => match &args[..] {
-            [a, b] => Some((to_dim(a)?, to_dim(b)?)),
-            _ => None,
-        },
-        SymExpr::Apply(SymFn::Mul, args) => {
-            let mut product = (Dim::Const(1), Dim::Const(1));
-            for arg in args {
-                let (p, q) = quotient(arg)?;
-                product = (product.0.mul(&p), product.1.mul(&q));
-            }
-            Some(product)
-        }
-        SymExpr::Apply(SymFn::Add, args) => {
-            let mut sum = (Dim::Const(0), Dim::Const(1));
-            for arg in args {
-                let (p, q) = quotient(arg)?;
-                sum = (sum.0.mul(&q).add(&p.mul(&sum.1)), sum.1.mul(&q));
-            }
-            Some(sum)
-        }
-        other => Some((to_dim(other)?, Dim::Const(1))),
-    }
 }
 
 /// An integer scalar of the program as an extent: its known content, or a fresh symbol whose value

@@ -63,9 +63,6 @@ impl Cx<'_> {
         }
         let doubtful = args.iter().any(|(_, val)| self.is_doubtful(val));
         let outputs = match op.as_str() {
-            "higher_order.wrap_with_set_grad_enabled" | "higher_order.wrap_with_autocast" => {
-                self.inline(&op, &args, &graphs, found)?
-            }
             _ if let Some(vals) = self.higher_order((graph, node), &args, &graphs, found)? => vals,
             _ => {
                 let mut call = Call::new(op, node.target.overload.clone(), args, &node.loc);
@@ -106,15 +103,18 @@ impl Cx<'_> {
                 Output::SymBool(name) => {
                     let val = match graph.sym_bools.get(name) {
                         Some(SymExpr::Bool(known)) => Val::Bool(*known),
-                        Some(expr) => Val::Relation(expr.clone()),
-                        _ => Val::Opaque("a symbolic bool".to_owned()),
+                        Some(expr) if self.can_evaluate(expr) => Val::Relation(expr.clone()),
+                        _ => return false,
                     };
                     defined.push((name, val));
                 }
-                Output::SymFloat(name) => {
-                    let Some(SymExpr::Float(x)) = graph.sym_floats.get(name) else { return false };
-                    defined.push((name, Val::Float(*x)));
-                }
+                Output::SymFloat(name) => match graph.sym_floats.get(name) {
+                    Some(SymExpr::Float(x)) => defined.push((name, Val::Float(*x))),
+                    Some(expr) if self.can_evaluate(expr) => {
+                        defined.push((name, Val::Symbolic(expr.clone())));
+                    }
+                    _ => return false,
+                },
                 _ => return false,
             }
         }
@@ -126,36 +126,6 @@ impl Cx<'_> {
         let mut readable = true;
         dim.for_each_symbol(&mut |name| readable &= self.symbols.has(name));
         readable
-    }
-
-    /// A region of code that runs in another mode: its graph, inlined.
-    fn inline(
-        &mut self,
-        op: &str,
-        args: &[(String, Val)],
-        graphs: &[&Graph],
-        found: &mut Diagnostics,
-    ) -> LowerResult<Vec<Val>> {
-        if op.ends_with("autocast") {
-            let enabled = args.iter().take(4).any(|(_, val)| *val == Val::Bool(true));
-            if enabled {
-                return Err(LowerError::argument("a region under autocast changes element types")
-                    .help("export the model without `torch.autocast`, or in the wanted dtype"));
-            }
-        }
-        let at = args
-            .iter()
-            .position(|(_, val)| matches!(val, Val::Graph(_)))
-            .ok_or_else(|| LowerError::invalid("no graph among the arguments"))?;
-        let graph = graphs.first().ok_or_else(|| LowerError::invalid("no graph"))?;
-        let operands: Vec<Val> = args[at + 1..]
-            .iter()
-            .flat_map(|(_, val)| match val {
-                Val::List(items) => items.clone(),
-                val => vec![val.clone()],
-            })
-            .collect();
-        self.call_graph(graph, operands, found)
     }
 
     /// Gives the results their names, after a check against what the file declares.
@@ -207,6 +177,12 @@ impl Cx<'_> {
                 Output::SymFloat(name) | Output::SymBool(name) | Output::CustomObj(name) => {
                     let val =
                         outputs.next().ok_or_else(|| LowerError::invalid("too few results"))?;
+                    if let (Val::Tensor(tensor), Some(SymExpr::Symbol(symbol))) =
+                        (&val, graph.sym_floats.get(name))
+                    {
+                        let value = self.read_as(*tensor, DType::F32)?;
+                        self.symbols.add(symbol, SymbolSource::Scalar(value));
+                    }
                     names.insert(name.clone(), val);
                 }
                 Output::Fixed => {

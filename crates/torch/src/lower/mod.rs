@@ -20,9 +20,11 @@ mod graph;
 mod ops;
 pub mod promote;
 pub mod registry;
+mod scans;
 mod signature;
 mod specialise;
 mod state;
+mod symbolic;
 pub mod value;
 
 use mlc_ir::builder::Builder;
@@ -193,10 +195,11 @@ impl Cx<'_> {
             }
             Some(x) => Ok(self.b.scalar(dtype, x)?),
             None => {
-                let Scalar::Int(dim) = scalar else {
-                    return Err(LowerError::dynamic("a number is not known"));
+                let value = match scalar {
+                    Scalar::Int(dim) => dims::scalar(self, dim)?,
+                    Scalar::Symbolic(expr) => self.float_of(expr)?,
+                    _ => return Err(LowerError::dynamic("a number is not known")),
                 };
-                let value = dims::scalar(self, dim)?;
                 self.cast(value, dtype)
             }
         }

@@ -27,7 +27,7 @@ impl Class {
         Self::Number(match scalar {
             Scalar::Bool(_) => DTypeKind::Bool,
             Scalar::Int(_) => DTypeKind::Int,
-            Scalar::Float(_) => DTypeKind::Float,
+            Scalar::Float(_) | Scalar::Symbolic(_) => DTypeKind::Float,
         })
     }
 }

@@ -294,6 +294,9 @@ impl Attempt<'_> {
                 Val::Tensor(tensor) => cx.read(tensor).map(Some),
                 Val::Int(dim) => dims::scalar(cx, &dim).map(Some),
                 Val::None => Ok(None),
+                val @ (Val::Bool(_) | Val::Float(_) | Val::Symbolic(_) | Val::Relation(_)) => {
+                    cx.yielded(&val)
+                }
                 val => Err(LowerError::new(
                     codes::UNSUPPORTED_SIGNATURE,
                     format!("{} cannot be an output", val.kind()),

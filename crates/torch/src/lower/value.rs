@@ -22,6 +22,8 @@ pub enum Val {
     Float(f64),
     /// A truth value.
     Bool(bool),
+    /// A float that is computed from extents.
+    Symbolic(SymExpr),
     /// A condition on extents that is not known at compile time.
     Relation(SymExpr),
     /// A complex number.
@@ -54,6 +56,7 @@ impl Val {
             Self::Int(_) => "an int",
             Self::Float(_) => "a float",
             Self::Bool(_) => "a bool",
+            Self::Symbolic(_) => "a float of extents",
             Self::Relation(_) => "a condition on extents",
             Self::Complex(..) => "a complex number",
             Self::Str(_) => "a string",
@@ -77,6 +80,8 @@ pub enum Scalar {
     Int(Dim),
     /// `float`.
     Float(f64),
+    /// `float` that is computed from extents.
+    Symbolic(SymExpr),
 }
 
 impl Scalar {
@@ -87,6 +92,7 @@ impl Scalar {
             Self::Bool(b) => Some(f64::from(u8::from(*b))),
             Self::Int(dim) => dim.as_const().map(|n| n as f64),
             Self::Float(x) => Some(*x),
+            Self::Symbolic(_) => None,
         }
     }
 }

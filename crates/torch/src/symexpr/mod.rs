@@ -74,6 +74,10 @@ pub enum SymFn {
     Round,
     /// Square root.
     Sqrt,
+    /// `eˣ`.
+    Exp,
+    /// Natural logarithm.
+    Log,
     /// The number as a float.
     ToFloat,
     /// Equal.

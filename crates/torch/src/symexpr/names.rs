@@ -31,6 +31,10 @@ const NAMES: &[(&str, SymFn)] = &[
     ("RoundToInt", SymFn::Round),
     ("sqrt", SymFn::Sqrt),
     ("OpaqueUnaryFn_sqrt", SymFn::Sqrt),
+    ("exp", SymFn::Exp),
+    ("OpaqueUnaryFn_exp", SymFn::Exp),
+    ("log", SymFn::Log),
+    ("OpaqueUnaryFn_log", SymFn::Log),
     ("ToFloat", SymFn::ToFloat),
     ("Equality", SymFn::Eq),
     ("Eq", SymFn::Eq),
@@ -82,6 +86,8 @@ impl SymFn {
             | Self::Trunc
             | Self::Round
             | Self::Sqrt
+            | Self::Exp
+            | Self::Log
             | Self::ToFloat
             | Self::Not => count == 1,
             Self::ModularIndexing | Self::Where => count == 3,

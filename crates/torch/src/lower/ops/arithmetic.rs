@@ -57,7 +57,7 @@ fn scaled(cx: &mut Cx<'_>, y: Value, alpha: Option<Scalar>, dtype: DType) -> Low
         None => Ok(y),
         Some(alpha) if alpha.as_f64() == Some(1.0) => Ok(y),
         Some(alpha) => {
-            if dtype.is_int() && matches!(alpha, Scalar::Float(_)) {
+            if dtype.is_int() && matches!(alpha, Scalar::Float(_) | Scalar::Symbolic(_)) {
                 return Err(LowerError::invalid("`alpha` is a float and the operands are not"));
             }
             let alpha = cx.number(&alpha, dtype)?;

@@ -67,7 +67,7 @@ fn default_dtype(number: &Scalar) -> DType {
     match number {
         Scalar::Bool(_) => DType::Bool,
         Scalar::Int(_) => DType::I64,
-        Scalar::Float(_) => DType::F32,
+        Scalar::Float(_) | Scalar::Symbolic(_) => DType::F32,
     }
 }
 
@@ -76,6 +76,7 @@ fn default_dtype(number: &Scalar) -> DType {
 pub(super) fn converted(cx: &mut Cx<'_>, number: &Scalar, dtype: DType) -> LowerResult<Value> {
     match number {
         Scalar::Int(dim) if dtype.is_int() || dim.as_const().is_none() => cx.number(number, dtype),
+        Scalar::Symbolic(_) => cx.number(number, dtype),
         number => {
             let value = number
                 .as_f64()
@@ -89,6 +90,10 @@ pub(super) fn converted(cx: &mut Cx<'_>, number: &Scalar, dtype: DType) -> Lower
 pub(in crate::lower) fn filled(cx: &mut Cx<'_>, shape: &[Dim], value: Value) -> LowerResult<Value> {
     if shape.is_empty() {
         return Ok(value);
+    }
+    // `fill` takes only a number that is known.
+    if cx.b.constant_of(value).is_none() {
+        return dims::expand(cx, value, shape);
     }
     let extents = dims::vector(cx, shape)?;
     let y = Fill {}.build(&mut cx.b, extents, Some(value))?;
@@ -179,7 +184,8 @@ fn arange(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let start = call.opt_scalar("start")?.unwrap_or(Scalar::Int(Dim::Const(0)));
     let step = call.opt_scalar("step")?.unwrap_or(Scalar::Int(Dim::Const(1)));
     let end = call.scalar("end")?;
-    let floats = [&start, &end, &step].iter().any(|n| matches!(n, Scalar::Float(_)));
+    let floats =
+        [&start, &end, &step].iter().any(|n| matches!(n, Scalar::Float(_) | Scalar::Symbolic(_)));
     let dtype = call.opt_dtype("dtype")?;
     let dtype = dtype.unwrap_or(if floats { DType::F32 } else { DType::I64 });
     let y = match (&start, &end, &step) {

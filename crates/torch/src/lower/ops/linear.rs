@@ -164,7 +164,12 @@ fn times(cx: &mut Cx<'_>, x: Value, factor: &Scalar) -> LowerResult<Value> {
         return Ok(x);
     }
     let dtype = cx.b.tensor(x)?.dtype;
-    if dtype.is_int() && matches!(factor, Scalar::Float(f) if f.fract() != 0.0) {
+    let fraction = match factor {
+        Scalar::Float(f) => f.fract() != 0.0,
+        Scalar::Symbolic(_) => true,
+        _ => false,
+    };
+    if dtype.is_int() && fraction {
         return Err(LowerError::invalid("a product of integers scaled by a fraction"));
     }
     let factor = cx.number(factor, dtype)?;

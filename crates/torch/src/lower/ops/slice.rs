@@ -379,8 +379,13 @@ const MAX_PICKED: i64 = 1 << 22;
 /// A view of whole memory under other strides: a permuted reshape where it is one, the elements
 /// picked one by one elsewhere.
 fn strided_view(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<TensorId> {
-    let (sizes, strides) = (call.ints("size")?, call.ints("stride")?);
     let offset = call.int_or("storage_offset", 0)?;
+    if offset == 0
+        && let Some(view) = reordered(cx, x, (call.dims("size")?, call.dims("stride")?))?
+    {
+        return Ok(view);
+    }
+    let (sizes, strides) = (call.ints("size")?, call.ints("stride")?);
     let shape = cx.shape(x)?;
     let known: Option<Vec<i64>> = shape.iter().map(Dim::as_const).collect();
     let packed = known.as_ref().map(|known| packed_strides(known));
@@ -401,17 +406,9 @@ fn strided_view(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<Te
     let product = |all: &[i64]| all.iter().try_fold(1i64, |n, &size| n.checked_mul(size));
     let total = product(&known).ok_or_else(|| LowerError::invalid("a tensor is too large"))?;
     let count = product(&sizes);
-    let count = count.filter(|n| (0..=MAX_PICKED).contains(n)).ok_or_else(|| {
+    count.filter(|n| (0..=MAX_PICKED).contains(n)).ok_or_else(|| {
         LowerError::argument(format!("`as_strided` to {sizes:?}, which has too many elements"))
     })?;
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(strides[i]), i));
-    let sorted: Vec<i64> = order.iter().map(|&i| sizes[i]).collect();
-    let in_order: Vec<i64> = order.iter().map(|&i| strides[i]).collect();
-    if count == total && offset == 0 && in_order == packed_strides(&sorted) {
-        let y = reshaped(cx, x, sorted.into_iter().map(Dim::Const).collect())?;
-        return permuted(cx, y, inverse(&order));
-    }
     let mut places = vec![offset];
     for (&size, &stride) in sizes.iter().zip(&strides) {
         places = places
@@ -429,6 +426,44 @@ fn strided_view(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<Te
     let y = reshaped(cx, x, vec![Dim::Const(total)])?;
     let y = cx.view(y, View::Index { axis: 0, indices, distinct })?;
     reshaped(cx, y, sizes.into_iter().map(Dim::Const).collect())
+}
+
+/// `x`, which fills its memory without gaps, under sizes and strides that do so too: the axes by
+/// falling stride are a reshape of it. `None` where they do not, or `x` does not.
+fn reordered(
+    cx: &mut Cx<'_>,
+    x: TensorId,
+    (sizes, strides): (Vec<Dim>, Vec<Dim>),
+) -> LowerResult<Option<TensorId>> {
+    let shape = cx.shape(x)?;
+    let own = cx.strides(x).map(|strides| by_stride(&shape, strides));
+    let plain = own.is_none_or(|order| {
+        order.is_some_and(|order| order.iter().filter(|&&i| !shape[i].is(1)).is_sorted())
+    });
+    let fits = sizes.len() == strides.len() && Dim::product(&sizes) == Dim::product(&shape);
+    if !cx.is_base(x) || !plain || !fits {
+        return Ok(None);
+    }
+    let Some(order) = by_stride(&sizes, &strides) else { return Ok(None) };
+    let y = reshaped(cx, x, order.iter().map(|&i| sizes[i].clone()).collect())?;
+    Ok(Some(permuted(cx, y, inverse(&order))?))
+}
+
+/// The axes from the greatest stride to the least, if they leave no gaps; axes of extent 1 come
+/// first.
+fn by_stride(sizes: &[Dim], strides: &[Dim]) -> Option<Vec<usize>> {
+    let mut left: Vec<usize> = (0..sizes.len()).filter(|&i| !sizes[i].is(1)).collect();
+    let mut order = Vec::with_capacity(sizes.len());
+    let mut expected = Dim::Const(1);
+    while !left.is_empty() {
+        let at = left.iter().position(|&i| strides.get(i) == Some(&expected))?;
+        let axis = left.remove(at);
+        expected = expected.mul(&sizes[axis]);
+        order.push(axis);
+    }
+    order.extend((0..sizes.len()).rev().filter(|&i| sizes[i].is(1)));
+    order.reverse();
+    Some(order)
 }
 
 fn packed_strides(sizes: &[i64]) -> Vec<i64> {
@@ -501,6 +536,16 @@ mod tests {
         assert_eq!(equal_parts(&twice, &s), Ok(vec![s.clone(), s.clone()]));
         assert_eq!(sections(&twice, &2.into()), Ok(vec![s.clone(), s.clone()]));
         assert!(equal_parts(&s, &3.into()).is_err());
+    }
+
+    #[test]
+    fn axes_by_stride() {
+        let s = Dim::symbol("s");
+        let sizes = [2.into(), s.clone(), 3.into(), 1.into()];
+        let strides = [1.into(), 6.into(), 2.into(), 7.into()];
+        assert_eq!(by_stride(&sizes, &strides), Some(vec![3, 1, 2, 0]));
+        assert_eq!(by_stride(&dims(&[2, 3]), &dims(&[4, 1])), None);
+        assert_eq!(by_stride(&dims(&[2, 3]), &dims(&[0, 1])), None);
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Search {
         let ty = cx.b.tensor(self.sequence)?.clone();
         let own = match values {
             Operand::Tensor(tensor) => cx.dtype(*tensor)?,
-            Operand::Scalar(Scalar::Float(_)) => DType::F32,
+            Operand::Scalar(Scalar::Float(_) | Scalar::Symbolic(_)) => DType::F32,
             Operand::Scalar(_) => DType::I64,
         };
         let both = crate::lower::promote::join(ty.dtype, own);

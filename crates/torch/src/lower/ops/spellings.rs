@@ -28,6 +28,8 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     same("aten.multiply", "aten.mul"),
     same("aten.negative", "aten.neg"),
     same("aten.not_equal", "aten.ne"),
+    same("aten.size", "aten.sym_size"),
+    same("aten.numel", "aten.sym_numel"),
     same("aten.special_erf", "aten.erf"),
     same("aten.special_exp2", "aten.exp2"),
     same("aten.special_expit", "aten.sigmoid"),

@@ -1,0 +1,66 @@
+//! The pass `inline-branches`.
+
+use mlc_ir::{Action, Builder, Node, Op, Program, Region, Rewriter};
+use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::Yields;
+use crate::inline::{apart, inline};
+
+/// Puts a branch whose condition is a constant in the place of the `cond`.
+///
+/// ```mlc before
+/// func @f(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
+///   %1 = const true : bool
+///   %y = cond %1 {
+///     %2 = sin %x
+///     yield %2
+///   } {
+///     %3 = cos %x
+///     yield %3
+///   }
+///   return %y
+/// }
+/// ```
+/// ```mlc after
+/// func @f(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
+///   %1 = const true : bool
+///   %y = sin %x
+///   return %y
+/// }
+/// ```
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InlineBranches {}
+
+impl Pass for InlineBranches {
+    fn name(&self) -> &'static str {
+        "inline-branches"
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::Any
+    }
+
+    fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
+        let mut changed = false;
+        for func in cx.functions(program) {
+            let mut yields = Yields::of(&program.functions[func]);
+            changed |= Rewriter::run::<PassError>(program, func, None, &mut |b, node| {
+                let Some(region) = taken(b, node) else { return Ok(Action::Keep) };
+                let start = b.function().regions[b.region].nodes.len();
+                let Ok(values) = inline(b, region, &[]) else { return Ok(Action::Keep) };
+                Ok(Action::Replace(apart(b, (node, start), values, &mut yields)?))
+            })?;
+        }
+        Ok(Changed::from(changed))
+    }
+}
+
+/// The region of a `cond` that is always the one that runs.
+fn taken(b: &Builder<'_>, node: Node) -> Option<Region> {
+    let data = &b.function().nodes[node];
+    let Op::Cond(_) = data.op else { return None };
+    let known = b.constant_of(*data.operands.slot(0).first()?)?.bytes().ok()?;
+    data.regions.get(usize::from(known.first()? == &0)).copied()
+}
