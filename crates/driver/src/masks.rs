@@ -16,7 +16,7 @@ pub(crate) fn masks(function: &Function) -> Vec<bool> {
         .filter(|&(_, &arg)| is_int(arg))
         .map(|(at, &arg)| (arg, BTreeSet::from([at])))
         .collect();
-    let (mut decides, mut other) = (BTreeSet::new(), BTreeSet::new());
+    let (mut decides, mut other) = (BTreeSet::<usize>::new(), BTreeSet::<usize>::new());
     function.for_each_node(&mut |_, node| {
         let data = &function.nodes[node];
         let mut sources = BTreeSet::new();
@@ -24,7 +24,8 @@ pub(crate) fn masks(function: &Function) -> Vec<bool> {
             let name = data.op.spec().operands.get(slot).map_or("", |operand| operand.name);
             for value in data.operands.slot(slot) {
                 let Some(found) = from.get(value) else { continue };
-                if name == "indices" { &mut other } else { &mut sources }.extend(found);
+                let uses = if name == "indices" { &mut other } else { &mut sources };
+                uses.extend(found);
             }
         }
         if sources.is_empty() {

@@ -13,6 +13,8 @@ use mlc_ir::{
 use mlc_pass::Result;
 use mlc_target::io::MAX_RANK;
 
+use crate::shape_vector::shape_vector;
+
 #[derive(Default)]
 pub(crate) struct HighRank {
     /// Logical shapes of carriers.
@@ -294,8 +296,8 @@ fn move_blocks(
     Ok(Some(value))
 }
 
-/// The elements of `value` under `dims`, of which at most one is no number; of what it is a reshape of,
-/// if it is one. None where more are.
+/// The elements of `value` under `dims`; of what it is a reshape of, if it is one. None where the
+/// extents cannot be told while the program runs.
 pub(crate) fn view(b: &mut Builder<'_>, value: Value, dims: &[Dim]) -> OpResult<Option<Value>> {
     let mut root = value;
     while let Some((_, data)) = b.function().def(root)
@@ -310,14 +312,24 @@ pub(crate) fn view(b: &mut Builder<'_>, value: Value, dims: &[Dim]) -> OpResult<
         let tensor = tensor.reshape(&shape).map_err(|e| OpError::shape(e.to_string()))?;
         return Ok(Some(b.constant(tensor)?));
     }
-    let open = dims.iter().filter(|dim| dim.as_const().is_none()).count();
-    let empty = dims.iter().any(|dim| dim.is(0));
-    if open > 1 || empty {
+    if dims.iter().any(|dim| dim.is(0)) {
         return Ok(None);
     }
-    let wanted: Vec<i64> = dims.iter().map(|dim| dim.as_const().unwrap_or(-1)).collect();
-    let wanted = b.ints(&wanted)?;
-    Ok(Some(Reshape {}.build(b, root, wanted)?))
+    // The extent that is hardest to tell is left to the op.
+    let mut wanted = dims.to_vec();
+    let open = (0..dims.len()).filter(|&i| dims[i].as_const().is_none());
+    if let Some(hole) = open.max_by_key(|&i| dims[i].as_symbol().is_none()) {
+        wanted[hole] = Dim::Const(-1);
+    }
+    let known: Option<Vec<i64>> = wanted.iter().map(Dim::as_const).collect();
+    let shape = match known {
+        Some(known) => b.ints(&known)?,
+        None => match shape_vector(b, &wanted) {
+            Ok(shape) => shape,
+            Err(_) => return Ok(None),
+        },
+    };
+    Ok(Some(Reshape {}.build(b, root, shape)?))
 }
 
 fn numbers(dims: &[Dim]) -> Option<Vec<u64>> {

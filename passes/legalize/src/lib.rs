@@ -13,6 +13,7 @@ mod narrow;
 mod requirement;
 mod respell;
 mod sentinel;
+mod shape_vector;
 mod spell;
 
 mod bounds;
