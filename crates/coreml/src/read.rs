@@ -14,14 +14,17 @@ mod constexpr;
 mod description;
 mod error;
 mod function;
+mod indices;
 mod types;
 mod values;
 
 use std::path::Path;
 
 use mlc_diag::{Code, Diagnostic, Diagnostics, Place, codes};
+use mlc_ir::ops::Op;
 use mlc_ir::{Program, verify};
 use mlc_target::Opset;
+use mlc_tensor::DType;
 
 use crate::interface::{Features, ModelMetadata};
 use crate::package::{Limits, PackageReader};
@@ -94,7 +97,13 @@ impl Reading {
     fn model(mut self, model: &Model) -> Result<Read, Diagnostics> {
         let Some(model::Type::MlProgram(program)) = &model.r#type else {
             let message = "the model is a pipeline of models, which is not supported";
-            self.report(codes::UNSUPPORTED_SCHEMA, "model.mlmodel", message);
+            let place =
+                Place::Entry { file: self.file.as_str().into(), entry: "model.mlmodel".into() };
+            self.found.push(
+                Diagnostic::new(codes::UNSUPPORTED_SCHEMA, message)
+                    .at(place)
+                    .help("convert each of its models to a package of its own"),
+            );
             return Err(self.found);
         };
         let version = model.specification_version;
@@ -125,6 +134,37 @@ impl Reading {
         self.finish(&description)
     }
 
+    /// Warns of products with an infinite f16 number: what was a large finite one in the source, such as
+    /// that of a mask, makes every 0 it is multiplied with no number.
+    fn infinite_factors(&mut self) {
+        let program = &self.program;
+        let mut found = Vec::new();
+        for (_, function) in program.functions.iter() {
+            function.for_each_node(&mut |_, node| {
+                let data = &function.nodes[node];
+                if !matches!(data.op, Op::Mul(_)) {
+                    return;
+                }
+                for &value in data.operands.all() {
+                    let constant = program.constant_of(function, value);
+                    let short = constant.filter(|c| c.dtype() == DType::F16 && c.count() <= 16);
+                    let numbers = short.and_then(|c| c.to_f64s().ok()).unwrap_or_default();
+                    if let Some(x) = numbers.iter().find(|x| x.is_infinite()) {
+                        let message = format!("a factor is {x} in f16, and times 0 no number");
+                        found.push(
+                            Diagnostic::new(codes::FP16_OVERFLOW_CONST, message)
+                                .at_op(program.loc(data.loc))
+                                .help("convert the model anew with a mask of at most 65504"),
+                        );
+                    }
+                }
+            });
+        }
+        for diagnostic in found {
+            self.found.push(diagnostic);
+        }
+    }
+
     fn finish(mut self, description: &ModelDescription) -> Result<Read, Diagnostics> {
         if !self.found.has_errors() {
             self.found.extend(verify(&self.program));
@@ -132,6 +172,7 @@ impl Reading {
         if self.found.has_errors() {
             return Err(self.found);
         }
+        self.infinite_factors();
         let name = &description.default_function_name;
         Ok(Read {
             program: self.program,

@@ -21,7 +21,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("classify.classes", "labels that are integers are `class_ids` in the IR, and one is needed"),
     ("constexpr_lut_to_dense.shape", "the form of iOS 18 has the shape of `indices`"),
     ("constexpr_sparse_to_dense.shape", "the form of iOS 18 has the shape of `mask`"),
-    ("crop_resize.roi", "one operand for what are `boxes` and `box_indices` from iOS 17 on"),
+    ("crop_resize.roi", "the form before iOS 17, which has no `boxes`"),
+    ("crop_resize.boxes", "the form from iOS 17 on, which has no `roi`"),
     ("non_maximum_suppression.score_threshold", "iOS 17 dropped it"),
 ];
 

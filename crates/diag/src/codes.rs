@@ -93,6 +93,9 @@ codes! {
     CORRUPT_ARCHIVE = "corrupt-archive", Error, Input, Input, "0.1.0";
     CORRUPT_WEIGHTS = "corrupt-weights", Error, Input, Input, "0.1.0";
     CORRUPT_PACKAGE = "corrupt-package", Error, Input, Input, "0.1.0";
+    CORRUPT_MANIFEST = "corrupt-manifest", Error, Input, Input, "0.1.0";
+    CORRUPT_PROTOBUF = "corrupt-protobuf", Error, Input, Input, "0.1.0";
+    DUPLICATE_NAME = "duplicate-name", Error, Input, Input, "0.1.0";
     UNSUPPORTED_SCHEMA = "unsupported-schema", Error, Input, Input, "0.1.0";
     INVALID_GRAPH = "invalid-graph", Error, Input, Input, "0.1.0";
     SYNTAX = "syntax", Error, Input, Input, "0.1.0";

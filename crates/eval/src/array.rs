@@ -2,7 +2,7 @@
 
 use candle_core::{DType as Storage, Device, Tensor as Candle};
 use half::{bf16, f16};
-use mlc_tensor::{DType, DTypeKind, Tensor};
+use mlc_tensor::{DType, DTypeKind, Tensor, round_to_odd};
 
 use crate::kernel::EvalError;
 
@@ -81,7 +81,13 @@ impl Array {
         if dtype == DType::F64 {
             return Ok(Self { dtype, data: Candle::from_vec(values, shape, &Device::Cpu)? });
         }
-        Self::from_f32s(dtype, shape, values.into_iter().map(|x| x as f32).collect())
+        // Rounded once: by way of f32 a number could come out on the other side of a tie.
+        let rounded = |x: f64| match dtype {
+            DType::F16 => f16::from_f32(round_to_odd(x)).to_f32(),
+            DType::Bf16 => bf16::from_f32(round_to_odd(x)).to_f32(),
+            _ => x as f32,
+        };
+        Self::from_f32s(dtype, shape, values.into_iter().map(rounded).collect())
     }
 
     /// An array from numbers, rounded to the float type `dtype`.
@@ -158,7 +164,7 @@ impl Array {
     /// As a constant with the bytes in memory.
     ///
     /// # Errors
-    /// The element type is smaller than a byte.
+    /// The element type has no constants.
     pub fn to_tensor(&self) -> Result<Tensor, EvalError> {
         let shape: Vec<u64> = self.shape().iter().map(|&d| d as u64).collect();
         Ok(match self.dtype.kind() {

@@ -6,22 +6,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a broken fixture has to fail the test")]
 
+mod fixture;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use fixture::{Family, families, op_of, operands_of};
 use mlc_eval::{Array, Evaluator, States};
-use mlc_ir::{
-    AttrKind, AttrValue, Builder, Dim, F64, FuncId, Function, Op, Operands, Param, Program, Type,
-    Value,
-};
-use mlc_tensor::{DType, Tensor};
-use safetensors::SafeTensors;
+use mlc_ir::{Builder, Dim, FuncId, Function, Op, Operands, Param, Program, Type, Value};
+use mlc_tensor::Tensor;
 use serde_json::Value as Json;
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/eval")
-}
 
 /// How the operands of a case are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,132 +23,6 @@ enum Mode {
     Inputs,
     Symbols,
     Contents,
-}
-
-struct Family {
-    name: String,
-    tensors: BTreeMap<String, Tensor>,
-    cases: Vec<Json>,
-}
-
-fn dtype_of(stored: safetensors::Dtype) -> DType {
-    use safetensors::Dtype as S;
-    match stored {
-        S::BOOL => DType::Bool,
-        S::U8 => DType::U8,
-        S::U16 => DType::U16,
-        S::U32 => DType::U32,
-        S::U64 => DType::U64,
-        S::I8 => DType::I8,
-        S::I16 => DType::I16,
-        S::I32 => DType::I32,
-        S::I64 => DType::I64,
-        S::F16 => DType::F16,
-        S::BF16 => DType::Bf16,
-        S::F32 => DType::F32,
-        S::F64 => DType::F64,
-        other => panic!("{other:?} in a fixture"),
-    }
-}
-
-/// Elements of `bits` bits without gaps, the lowest bits of a byte first.
-fn packed(bits: usize, values: &[i64]) -> Vec<u8> {
-    let mut bytes = vec![0u8; (values.len() * bits).div_ceil(8)];
-    for at in 0..values.len() * bits {
-        bytes[at / 8] |= (((values[at / bits] >> (at % bits)) & 1) as u8) << (at % 8);
-    }
-    bytes
-}
-
-fn load(index: &Path) -> Family {
-    let json: Json = serde_json::from_slice(&fs::read(index).unwrap()).unwrap();
-    let bytes = fs::read(index.with_extension("safetensors")).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors = BTreeMap::new();
-    for (name, view) in file.tensors() {
-        let shape: Vec<u64> = view.shape().iter().map(|&d| d as u64).collect();
-        let tensor = Tensor::from_bytes(dtype_of(view.dtype()), &shape, view.data()).unwrap();
-        let tensor = match json["dtypes"].get(&name) {
-            Some(dtype) => {
-                let dtype = DType::from_name(dtype.as_str().unwrap()).unwrap();
-                let bytes = packed(dtype.bits() as usize, &tensor.to_i64s().unwrap());
-                Tensor::from_bytes(dtype, &shape, bytes).unwrap()
-            }
-            None => tensor,
-        };
-        tensors.insert(name, tensor);
-    }
-    let name = index.file_stem().unwrap().to_string_lossy().into_owned();
-    Family { name, tensors, cases: json["cases"].as_array().unwrap().clone() }
-}
-
-fn attribute(kind: AttrKind, json: &Json) -> Option<AttrValue> {
-    let float = |json: &Json| match json.as_str() {
-        Some(text) => text.parse().ok(),
-        None => json.as_f64(),
-    };
-    Some(match kind {
-        AttrKind::Int | AttrKind::OptInt => AttrValue::Int(json.as_i64()?),
-        AttrKind::Float | AttrKind::OptFloat => AttrValue::Float(F64(float(json)?)),
-        AttrKind::Bool | AttrKind::OptBool => AttrValue::Bool(json.as_bool()?),
-        AttrKind::Str | AttrKind::DType | AttrKind::Word(_) => {
-            AttrValue::Str(json.as_str()?.to_owned())
-        }
-        AttrKind::Ints | AttrKind::OptInts => {
-            AttrValue::Ints(json.as_array()?.iter().map(Json::as_i64).collect::<Option<_>>()?)
-        }
-        AttrKind::Bools => {
-            AttrValue::Bools(json.as_array()?.iter().map(Json::as_bool).collect::<Option<_>>()?)
-        }
-        AttrKind::Strs => AttrValue::Strs(
-            json.as_array()?
-                .iter()
-                .map(|s| s.as_str().map(str::to_owned))
-                .collect::<Option<_>>()?,
-        ),
-        AttrKind::Const => return None,
-    })
-}
-
-fn op_of(case: &Json) -> Result<Op, String> {
-    let name = case["op"].as_str().ok_or("no op")?;
-    let spec = mlc_ir::ops::spec(name).ok_or_else(|| format!("no op `{name}`"))?;
-    let attrs = case["attrs"].as_object().ok_or("no attributes")?;
-    if let Some(unknown) = attrs.keys().find(|key| spec.attr(key).is_none()) {
-        return Err(format!("no attribute `{unknown}`"));
-    }
-    let mut values = Vec::new();
-    for attr in spec.attrs {
-        let Some(json) = attrs.get(attr.name) else {
-            values.push(None);
-            continue;
-        };
-        let value = attribute(attr.kind, json);
-        values.push(Some(value.ok_or_else(|| format!("`{}` cannot be {json}", attr.name))?));
-    }
-    Op::from_attrs(name, &values)
-        .ok_or("no entry")?
-        .map_err(|at| format!("attribute {at} is missing or wrong"))
-}
-
-/// The operand tensors, slot by slot.
-fn operands_of(op: &Op, case: &Json, family: &Family) -> Result<Vec<Vec<Tensor>>, String> {
-    let given = case["operands"].as_object().ok_or("no operands")?;
-    let spec = op.spec();
-    if let Some(unknown) = given.keys().find(|key| spec.operand(key).is_none()) {
-        return Err(format!("no operand `{unknown}`"));
-    }
-    let tensor = |key: &Json| {
-        let key = key.as_str().ok_or("a key is no text")?;
-        family.tensors.get(key).cloned().ok_or_else(|| format!("no tensor `{key}`"))
-    };
-    spec.operands
-        .iter()
-        .map(|slot| match given.get(slot.name) {
-            Some(keys) => keys.as_array().ok_or("keys are no list")?.iter().map(tensor).collect(),
-            None => Ok(Vec::new()),
-        })
-        .collect()
 }
 
 /// A program of one op; its inputs and the values of its symbols.
@@ -299,16 +166,6 @@ fn run(case: &Json, family: &Family, mode: Mode) -> Result<(), String> {
         compare(got, want, tolerance).map_err(|e| format!("result {i}: {e}"))?;
     }
     Ok(())
-}
-
-fn families() -> Vec<Family> {
-    let mut indices: Vec<PathBuf> = fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .collect();
-    indices.sort();
-    indices.iter().map(|index| load(index)).collect()
 }
 
 #[test]

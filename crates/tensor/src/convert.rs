@@ -86,10 +86,31 @@ fn as_int(number: Number) -> i64 {
     }
 }
 
-/// Rounds to half precision; finite values beyond its range become ±65504, infinities stay.
-pub(crate) fn f16_saturating(x: f32) -> f16 {
-    let y = f16::from_f32(x);
-    if y.is_infinite() && x.is_finite() { if x > 0.0 { f16::MAX } else { f16::MIN } } else { y }
+/// Rounds to half precision, once; finite values beyond its range become ±65504, infinities stay.
+fn f16_saturating(x: f64) -> f16 {
+    finite(f16::from_f32(round_to_odd(x)), x.is_finite())
+}
+
+/// `x` as f32: if it is none, the one of its two neighbours whose last bit is set. Rounding that to a
+/// float of 16 bits is the same as rounding `x` itself, which by way of the nearest f32 it is not.
+#[must_use]
+pub fn round_to_odd(x: f64) -> f32 {
+    let y = x as f32;
+    let back = f64::from(y);
+    if back == x || !y.is_finite() {
+        return y;
+    }
+    let toward_zero = if back.abs() > x.abs() { y.to_bits() - 1 } else { y.to_bits() };
+    f32::from_bits(toward_zero | 1)
+}
+
+/// The greatest half of the sign of `y` where rounding made a number infinite.
+fn finite(y: f16, was_finite: bool) -> f16 {
+    match (y.is_infinite() && was_finite, y.is_sign_positive()) {
+        (false, _) => y,
+        (true, true) => f16::MAX,
+        (true, false) => f16::MIN,
+    }
 }
 
 /// Appends one element. Integers saturate to the range of `dtype`; floats that are finite stay
@@ -108,10 +129,10 @@ pub(crate) fn store(dtype: DType, number: Number, out: &mut Vec<u8>) -> bool {
         DType::U16 | DType::I16 => out.extend((clamp(number) as u16).to_le_bytes()),
         DType::U32 | DType::I32 => out.extend((clamp(number) as u32).to_le_bytes()),
         DType::U64 | DType::I64 => out.extend(clamp(number).to_le_bytes()),
-        DType::F16 => out.extend(f16_saturating(as_float(number) as f32).to_le_bytes()),
+        DType::F16 => out.extend(f16_saturating(as_float(number)).to_le_bytes()),
         DType::Bf16 => {
             let x = as_float(number);
-            let y = bf16::from_f64(x);
+            let y = bf16::from_f32(round_to_odd(x));
             let y = match (y.is_infinite() && x.is_finite(), x > 0.0) {
                 (false, _) => y,
                 (true, true) => bf16::MAX,
@@ -157,7 +178,10 @@ pub(crate) fn cast(from: DType, to: DType, bytes: &[u8], count: usize) -> Vec<u8
             .as_chunks::<4>()
             .0
             .iter()
-            .flat_map(|b| f16_saturating(f32::from_le_bytes(*b)).to_le_bytes())
+            .flat_map(|b| {
+                let x = f32::from_le_bytes(*b);
+                finite(f16::from_f32(x), x.is_finite()).to_le_bytes()
+            })
             .collect(),
         (DType::F16, DType::F32) => bytes
             .as_chunks::<2>()
@@ -186,6 +210,21 @@ pub(crate) fn cast(from: DType, to: DType, bytes: &[u8], count: usize) -> Vec<u8
             out
         }
     }
+}
+
+/// Integers of a type smaller than a byte, saturated to its range, the lowest bits of a byte first.
+pub(crate) fn pack(dtype: DType, values: &[i64]) -> Vec<u8> {
+    let bits = dtype.bits() as usize;
+    let (low, high) = dtype.int_range().unwrap_or((0, 1));
+    let mut bytes = vec![0u8; (values.len() * bits).div_ceil(8)];
+    for (i, value) in values.iter().enumerate() {
+        let value = value.clamp(&low, &high);
+        for k in 0..bits {
+            let at = i * bits + k;
+            bytes[at / 8] |= (((value >> k) & 1) as u8) << (at % 8);
+        }
+    }
+    bytes
 }
 
 pub(crate) fn floats(dtype: DType, bytes: &[u8], count: usize) -> Vec<f64> {
@@ -235,5 +274,27 @@ mod tests {
         assert_eq!(ints(DType::U4, &[0x21, 0x03], 3), [1, 2, 3]);
         assert_eq!(ints(DType::I4, &[0x7f], 2), [-1, 7]);
         assert_eq!(ints(DType::U3, &[0xd1, 0x00], 3), [1, 2, 3]);
+        for (dtype, values) in
+            [(DType::U3, [1, 7, 9]), (DType::I4, [-8, -9, 7]), (DType::U1, [1, 0, 1])]
+        {
+            let (low, high) = dtype.int_range().unwrap();
+            let kept = values.map(|x| x.clamp(low, high));
+            assert_eq!(ints(dtype, &pack(dtype, &values), 3), kept);
+        }
+    }
+
+    #[test]
+    fn doubles_become_halves_in_one_rounding() {
+        // Halfway between two halves but for a bit that f32 does not have.
+        let x = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
+        let bytes = cast(DType::F64, DType::F16, &x.to_le_bytes(), 1);
+        assert_eq!(floats(DType::F16, &bytes, 1), [1.0 + 2f64.powi(-10)]);
+        let x = 1.0 + 2f64.powi(-8) + 2f64.powi(-40);
+        let bytes = cast(DType::F64, DType::Bf16, &x.to_le_bytes(), 1);
+        assert_eq!(floats(DType::Bf16, &bytes, 1), [1.0 + 2f64.powi(-7)]);
+        for x in [0.0, -0.0, 1e-300, -1e-300, 1e300, f64::INFINITY, -1.5] {
+            assert_eq!(round_to_odd(x).is_sign_negative(), x.is_sign_negative());
+        }
+        assert!(round_to_odd(f64::NAN).is_nan());
     }
 }

@@ -15,6 +15,7 @@ mod map;
 mod recipe;
 mod tensor;
 
+pub use convert::round_to_odd;
 pub use dtype::{DType, DTypeKind};
 pub use map::MappedFile;
 pub use recipe::{Recipe, ZipOp};

@@ -93,11 +93,12 @@ pub struct Tensor(Arc<Inner>);
 
 /// Number of elements of a shape, if it can be addressed.
 pub(crate) fn element_count(shape: &[u64]) -> Result<usize, TensorError> {
+    // An empty axis counts as one here, so that no product of the other extents overflows either.
     shape
         .iter()
-        .try_fold(1u64, |n, &d| n.checked_mul(d))
+        .try_fold(1u64, |n, &d| n.checked_mul(d.max(1)))
         .filter(|&n| n <= 1 << 48)
-        .and_then(|n| usize::try_from(n).ok())
+        .and_then(|n| usize::try_from(if shape.contains(&0) { 0 } else { n }).ok())
         .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec() })
 }
 
@@ -168,6 +169,9 @@ impl Tensor {
     }
 
     fn converted(&self, dtype: DType) -> Result<Self, TensorError> {
+        if dtype.is_int() && dtype.size().is_none() {
+            return Self::from_bytes(dtype, self.shape(), convert::pack(dtype, &self.to_i64s()?));
+        }
         if !convert::castable(self.dtype(), dtype) {
             return Err(TensorError::NoCast { from: self.dtype(), to: dtype });
         }

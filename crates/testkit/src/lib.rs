@@ -4,6 +4,7 @@
 //! - [`filetest`]: a file dropped below `testdata/` is a test.
 //! - [`generate`]: random programs, made from the op table.
 //! - [`package`]: a model becomes a package, twice the same bytes, and computes what it did.
+//! - [`recorded`]: a package that other software made is read, run, and written back.
 //! - [`cases`]: folders of real models with reference outputs, converted and compared in parallel.
 //!
 //! **Invariant:** nothing here needs a network, Python, a device or a clock, but for the times that
@@ -16,6 +17,7 @@ pub mod filetest;
 pub mod generate;
 pub mod numbers;
 pub mod package;
+pub mod recorded;
 pub mod rules;
 pub mod walk;
 

@@ -7,23 +7,6 @@ use mlc_ir::ops::{Matmul, ReduceSum, Reshape, Transpose};
 use mlc_ir::{Builder, Value};
 use mlc_pass::Result;
 
-/// Whether Core ML has the equation: `nchw,nwhu->nchu` or `chw,whr->chr` under any letters.
-pub(crate) fn is_native(equation: &str) -> bool {
-    let Ok(labels) = EinsumLabels::parse(equation) else { return false };
-    let [left, right] = &labels.operands[..] else { return false };
-    let (n, [c, h, w], rest) = match left[..] {
-        [n, c, h, w] => (Some(n), [c, h, w], &right[..]),
-        [c, h, w] => (None, [c, h, w], &right[..]),
-        _ => return false,
-    };
-    let Some((&last, _)) = rest.split_last() else { return false };
-    let wanted = |letters: [char; 3]| n.into_iter().chain(letters).collect::<Vec<_>>();
-    let all: BTreeSet<char> = wanted([c, h, w]).into_iter().chain([last]).collect();
-    all.len() == left.len() + 1
-        && *right == wanted([w, h, last])
-        && labels.result == wanted([c, h, last])
-}
-
 /// An operand with its letters.
 struct Labelled {
     value: Value,
@@ -119,20 +102,4 @@ fn ordered(b: &mut Builder<'_>, operand: &Labelled, letters: &[char]) -> Result<
         return Ok(operand.value);
     }
     Ok(Transpose { perm }.build(b, operand.value)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_native;
-
-    #[test]
-    fn native_equations_under_any_letters() {
-        for equation in ["nchw,nwhu->nchu", "chw,whr->chr", "abcd,adce->abce", "ijk,kjl->ijl"] {
-            assert!(is_native(equation), "{equation}");
-        }
-        for equation in ["ij,jk->ik", "chw,whr->crh", "chw,whc->chc", "nchw,nhwu->nchu", "abc->abc"]
-        {
-            assert!(!is_native(equation), "{equation}");
-        }
-    }
 }

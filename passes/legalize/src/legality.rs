@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mlc_ir::attr::PadType;
-use mlc_ir::{AttrValue, Function, Node, Op, Program, Trait, Type, Value};
+use mlc_ir::{AttrValue, Dim, Function, Node, Op, Program, Trait, Type, Value};
+use mlc_target::rules::{Arguments, undefined};
 use mlc_target::{
     DataType, OpSignature, Opset, Param, ParamDtype, ParamKind, first_opset, signature, versions,
 };
 use mlc_tensor::DType;
-
-use crate::einsum::is_native;
 
 /// Why an opset does not take an op.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,34 +99,11 @@ pub fn accepts(
     let Some(signature) = signature(data.op.spec().name, opset) else { return Err(Refusal::NoOp) };
     let check = Check { program, function, node, signature };
     check.attributes(opset)?;
-    defined(&data.op, opset)?;
+    if let Some(message) = undefined(data.op.spec().name, &check, opset) {
+        return Err(Refusal::Argument(message));
+    }
     check.required(opset)?;
     check.operands(opset)
-}
-
-/// Attributes have values for which the opset defines the op.
-fn defined(op: &Op, opset: Opset) -> Result<(), Refusal> {
-    let pad_type = match op {
-        Op::Clip(op) if opset >= Opset::Ios17 && op.alpha.0 >= op.beta.0 => {
-            let (alpha, beta) = (op.alpha, op.beta);
-            let message = format!("`alpha` is {alpha}, which is not below `beta` = {beta}");
-            return Err(Refusal::Argument(message));
-        }
-        Op::Einsum(op) if !is_native(&op.equation) => {
-            let message = format!("the equation `{}` is not defined", op.equation);
-            return Err(Refusal::Argument(message));
-        }
-        Op::Conv(op) => op.pad_type,
-        Op::ConvTranspose(op) => op.pad_type,
-        Op::MaxPool(op) => op.pad_type,
-        Op::AvgPool(op) => op.pad_type,
-        Op::L2Pool(op) => op.pad_type,
-        _ => return Ok(()),
-    };
-    if pad_type == PadType::SameLower && opset < Opset::Ios16 {
-        return Err(Refusal::Argument(format!("{} has no padding `same_lower`", opset.label())));
-    }
-    Ok(())
 }
 
 struct Check<'a> {
@@ -141,6 +116,16 @@ struct Check<'a> {
 impl Check<'_> {
     fn op(&self) -> &Op {
         &self.function.nodes[self.node].op
+    }
+
+    fn attr(&self, name: &str) -> Option<AttrValue> {
+        let at = self.op().spec().attrs.iter().position(|attr| attr.name == name)?;
+        self.op().attrs().into_iter().nth(at)
+    }
+
+    fn operand(&self, name: &str) -> Option<Value> {
+        let data = &self.function.nodes[self.node];
+        data.operands.slot(data.op.spec().operand(name)?).first().copied()
     }
 
     /// Attributes other than their default are arguments of the signature.
@@ -242,5 +227,37 @@ impl Check<'_> {
             made.is_some_and(|(_, data)| data.op.spec().traits.has(Trait::Constexpr))
         };
         self.program.constant_of(self.function, value).is_some() || constexpr(value)
+    }
+}
+
+impl Arguments for Check<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        match self.attr(name)? {
+            AttrValue::Str(text) => Some(text),
+            AttrValue::Word(word) => Some(word.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn float(&self, name: &str) -> Option<f64> {
+        match self.attr(name)? {
+            AttrValue::Float(x) => Some(x.0),
+            _ => None,
+        }
+    }
+
+    fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        match self.attr(name) {
+            Some(AttrValue::Ints(ints)) => Some(ints),
+            Some(_) => None,
+            None => {
+                let content = self.function.values[self.operand(name)?].content.as_deref()?;
+                content.iter().map(Dim::as_const).collect()
+            }
+        }
+    }
+
+    fn is_constant(&self, operand: &str) -> bool {
+        self.operand(operand).is_none_or(|value| Check::is_constant(self, value))
     }
 }

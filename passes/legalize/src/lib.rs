@@ -15,6 +15,7 @@ mod respell;
 mod sentinel;
 mod shape_vector;
 mod spell;
+mod spread;
 
 mod bounds;
 mod feature_types;

@@ -11,6 +11,7 @@ use crate::einsum;
 use crate::legality::{Refusal, accepts};
 use crate::respell::{clip, lower_half, suppression};
 use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
+use crate::spread::{dilated, mirrored};
 
 /// Spells ops that `target` does not have in ops that it has, where that computes the same; without
 /// `target`, for the lowest target for which everything can be spelled.
@@ -88,6 +89,11 @@ pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Resu
             Op::NonMaximumSuppression(op) => {
                 return Ok(Action::Replace(suppression(b, op, &operands)?));
             }
+            Op::Pad(op) => mirrored(b, &op, &operands)?,
+            Op::Conv(op) if op.dilations.iter().any(|&d| d != 1) => match lower_half(b, node)? {
+                Some(value) => Some(value),
+                None => dilated(b, &op, &operands)?,
+            },
             Op::Conv(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::L2Pool(_) => lower_half(b, node)?,
             _ => None,
         };

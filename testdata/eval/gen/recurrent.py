@@ -161,6 +161,44 @@ lstm("hard_sigmoid", "relu", "linear", clip=0.7)
 lstm("sigmoid", "tanh", "scaled_tanh", peephole=False, reverse=True)
 lstm("sigmoid", "linear", "hard_sigmoid", reverse=True)
 
+
+def both_ways(ract, cact, act, dtype=np.float32, tol=None):
+    """Peepholes in both directions and no bias."""
+    draw = lambda *shape: rng.normal(size=shape).astype(dtype)
+    side = lambda tail: {f"weight_ih{tail}": draw(4 * H, I), f"weight_hh{tail}": draw(4 * H, H),
+                         f"peephole{tail}": draw(3 * H)}
+    sides, states = [side(""), side("_back")], [draw(B, H) for _ in range(4)]
+    given = n64(x).astype(dtype)
+    rows, last = [], []
+    for k, one in enumerate(sides):
+        wi, wh, peep = (v.astype(np.float64) for v in one.values())
+        pi, pf, po = np.split(peep, 3)
+        h, c, out = states[k].astype(np.float64), states[2 + k].astype(np.float64), []
+        for t in given.astype(np.float64)[::-1] if k else given.astype(np.float64):
+            i, g_f, o, g = np.split(t @ wi.T + h @ wh.T, 4, axis=1)
+            c = ACT[ract](g_f + pf * c) * c + ACT[ract](i + pi * c) * ACT[cact](g)
+            h = ACT[ract](o + po * c) * ACT[act](c)
+            out.append(h)
+        rows.append(np.stack(out[::-1] if k else out))
+        last.append((h, c))
+    ops = {"x": given, "initial_h": np.concatenate(states[:2], 1),
+           "initial_c": np.concatenate(states[2:], 1)} | sides[0] | sides[1]
+    joined = [np.concatenate(rows, 2)] + [np.concatenate([last[0][j], last[1][j]], 1) for j in (0, 1)]
+    f.case("lstm", ops, [j.astype(dtype) for j in joined],
+           {"direction": "bidirectional", "recurrent_activation": ract, "cell_activation": cact,
+            "activation": act, "output_sequence": True}, tol=tol)
+
+
+both_ways("sigmoid", "tanh", "tanh")
+both_ways("sigmoid", "tanh", "tanh", np.float16, (1e-2, 5e-3))
+for gate, cell, out in [("tanh", "sigmoid", "sigmoid"), ("relu", "hard_sigmoid", "sigmoid_hard"),
+                        ("linear", "scaled_tanh", "tanh"), ("scaled_tanh", "sigmoid_hard", "tanh"),
+                        ("sigmoid_hard", "tanh", "tanh")]:
+    lstm(gate, cell, out, clip=1.5)
+for gate, out in [("linear", "sigmoid"), ("relu", "hard_sigmoid"), ("scaled_tanh", "sigmoid_hard"),
+                  ("tanh", "tanh")]:
+    gru(gate, out, True)
+
 m = torch.nn.RNN(I, H)
 ih, hh, bi, bh = weights(m, [0])
 ops = {"x": x, "initial_h": h0[0], "weight_ih": ih, "weight_hh": hh}

@@ -211,7 +211,7 @@ fn damaged_packages() {
     let bytes = std::fs::read(&model).unwrap();
     std::fs::write(&model, &bytes[..bytes.len() - 3]).unwrap();
     let cut = folder.refused(3, "print out.mlpackage");
-    assert!(cut.contains("error[corrupt-package]"), "{cut}");
+    assert!(cut.contains("error[corrupt-protobuf]"), "{cut}");
     std::fs::remove_file(&manifest).unwrap();
     insta::assert_snapshot!(folder.refused(3, "print out.mlpackage"));
 }

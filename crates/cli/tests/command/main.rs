@@ -14,6 +14,7 @@ mod inputs;
 mod interrupted;
 mod json;
 mod outputs;
+mod packages;
 mod run;
 mod states;
 mod support;

@@ -89,7 +89,12 @@ impl Attributes<'_> {
             }
             value => value,
         };
-        let element = self.element_type(param, attr.kind);
+        let element = match (self.element_type(param, attr.kind), value) {
+            (DataType::Fp16, AttrValue::Float(x)) if self.may_be_wider(param, x.0) => {
+                DataType::Fp32
+            }
+            (element, _) => element,
+        };
         match param.kind {
             ParamKind::Tuple => {
                 let items = self.items(param, value, element)?;
@@ -107,6 +112,17 @@ impl Attributes<'_> {
             }
             _ => Ok(Bound::Named(self.constant(param, value, element, constants)?)),
         }
+    }
+
+    /// Whether a number that f16 makes zero or infinite may be an f32: no operand is in its domain.
+    fn may_be_wider(&self, param: &Param, x: f64) -> bool {
+        let half = half::f16::from_f64(x);
+        let is_lost = (half.to_f64() == 0.0 && x != 0.0) || (half.is_infinite() && x.is_finite());
+        let allowed = self.signature.allowed(param).unwrap_or_default();
+        let is_shared = self.spec().operands.iter().any(|operand| {
+            self.signature.param(operand.name).is_some_and(|other| other.dtype == param.dtype)
+        });
+        is_lost && !is_shared && allowed.contains(&DataType::Fp32)
     }
 
     /// The rank of the first operand.

@@ -1,7 +1,7 @@
 //! The form of constexpr ops before iOS 18: packed bytes and a shape in place of small elements,
 //! one flat table.
 
-use mlc_ir::{Function, NodeData};
+use mlc_ir::{AttrValue, Function, NodeData};
 use mlc_target::{DataType, OpSignature, ParamDtype};
 use mlc_tensor::{DType, Source, Tensor, TensorError};
 
@@ -57,8 +57,14 @@ pub(super) fn shape(
     signature: &OpSignature,
 ) -> Option<Tensor> {
     let param = signature.param("shape")?;
-    let is_own =
-        data.op.spec().operand("shape").is_some() || data.op.spec().attr("shape").is_some();
+    let spec = data.op.spec();
+    let attrs = data.op.attrs();
+    let is_own = spec.operand("shape").is_some()
+        || spec
+            .attrs
+            .iter()
+            .zip(&attrs)
+            .any(|(attr, value)| attr.name == "shape" && *value != AttrValue::None);
     if is_own || param.dtype != ParamDtype::Fixed(DataType::Uint32) {
         return None;
     }

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 
 use mlc_diag::{Code, Diagnostic, Diagnostics, codes};
-use mlc_ir::{AttrKind, AttrValue, Function, Node, NodeData, OpSpec, Program, Trait, Type, Value};
+use mlc_ir::{
+    AttrKind, AttrValue, Dim, Function, Node, NodeData, OpSpec, Program, Trait, Type, Value,
+};
 use mlc_target::io::MAX_RANK;
+use mlc_target::rules::{Arguments, undefined};
 use mlc_target::{DataType, OpSignature, Opset, Outputs, Param, ParamDtype, ParamKind};
 use mlc_tensor::DType;
 
@@ -35,6 +38,7 @@ impl Misfit {
 /// An op, the opset, and what they have to do with each other.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
+    opset: Opset,
     function: &'a Function,
     data: &'a NodeData,
     spec: &'a OpSpec,
@@ -55,7 +59,7 @@ pub(super) fn check(
     let name = spec.name;
     let candidate = |opset| {
         let signature = mlc_target::signature(name, opset)?;
-        Some(Candidate { function, data, spec, signature })
+        Some(Candidate { opset, function, data, spec, signature })
     };
     let Some(asked) = candidate(opset) else {
         let diagnostic = match mlc_target::first_opset(name) {
@@ -105,7 +109,19 @@ impl Candidate<'_> {
         self.attributes(&mut found);
         self.missing(&mut found);
         self.results(&mut found);
+        if let Some(message) = undefined(self.spec.name, self, self.opset) {
+            found.push(Misfit::new(codes::UNSUPPORTED_ARGUMENT, message));
+        }
         found
+    }
+
+    fn attr(&self, name: &str) -> Option<AttrValue> {
+        let at = self.spec.attrs.iter().position(|attr| attr.name == name)?;
+        self.data.op.attrs().into_iter().nth(at)
+    }
+
+    fn argument(&self, name: &str) -> Option<Value> {
+        self.data.operands.slot(self.spec.operand(name)?).first().copied()
     }
 
     fn operands(&self, found: &mut Vec<Misfit>) {
@@ -284,6 +300,38 @@ impl Candidate<'_> {
                 found.push(Misfit::new(codes::RANK_LIMIT, message));
             }
         }
+    }
+}
+
+impl Arguments for Candidate<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        match self.attr(name)? {
+            AttrValue::Str(text) => Some(text),
+            AttrValue::Word(word) => Some(word.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn float(&self, name: &str) -> Option<f64> {
+        match self.attr(name)? {
+            AttrValue::Float(x) => Some(x.0),
+            _ => None,
+        }
+    }
+
+    fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        match self.attr(name) {
+            Some(AttrValue::Ints(ints)) => Some(ints),
+            Some(_) => None,
+            None => {
+                let content = self.function.values[self.argument(name)?].content.as_deref()?;
+                content.iter().map(Dim::as_const).collect()
+            }
+        }
+    }
+
+    fn is_constant(&self, operand: &str) -> bool {
+        self.argument(operand).is_none_or(|value| is_known(self.function, value))
     }
 }
 

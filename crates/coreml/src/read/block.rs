@@ -12,7 +12,7 @@ use mlc_target::{DefaultValue, OpSignature, Opset, Param, ParamKind};
 use mlc_tensor::Tensor;
 
 use super::values::{self, Literal};
-use super::{Reading, attrs, constexpr, types};
+use super::{Reading, attrs, constexpr, indices, types};
 use crate::emit::takes_inputs;
 use crate::spec::mil;
 
@@ -39,6 +39,8 @@ pub(super) struct BlockReader<'a, 'm> {
     defined: Vec<&'m str>,
     /// Names that stand where the IR has operands or results of regions.
     operands: BTreeSet<&'m str>,
+    /// Values whose declared shape is wrong.
+    reshaped: BTreeSet<Value>,
 }
 
 impl<'a, 'm> BlockReader<'a, 'm> {
@@ -51,7 +53,8 @@ impl<'a, 'm> BlockReader<'a, 'm> {
     ) -> Self {
         let mut operands = BTreeSet::new();
         find_operands(body, &mut operands);
-        Self { cx, function, opset, scope: BTreeMap::new(), defined: Vec::new(), operands }
+        let (scope, defined, reshaped) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        Self { cx, function, opset, scope, defined, operands, reshaped }
     }
 
     /// Binds `name` to a value.
@@ -63,7 +66,7 @@ impl<'a, 'm> BlockReader<'a, 'm> {
         self.defined.push(name);
         if self.scope.insert(name, entry).is_some() {
             let message = format!("`{name}` is defined twice");
-            self.cx.report(codes::CORRUPT_PACKAGE, &format!("function {}", self.function), message);
+            self.cx.report(codes::DUPLICATE_NAME, &format!("function {}", self.function), message);
         }
     }
 
@@ -95,7 +98,7 @@ impl<'a, 'm> BlockReader<'a, 'm> {
                 None => {
                     let message = format!("output `{name}` does not exist");
                     let entry = format!("function {}", self.function);
-                    self.cx.report(codes::CORRUPT_PACKAGE, &entry, message);
+                    self.cx.report(codes::UNKNOWN_VALUE, &entry, message);
                 }
             }
         }
@@ -126,7 +129,7 @@ impl<'a, 'm> BlockReader<'a, 'm> {
             return fail(codes::CORRUPT_PACKAGE, "a constant has one value and one result");
         };
         let literal = values::literal(value, &self.cx.weights)
-            .or_else(|problem| fail(codes::CORRUPT_PACKAGE, problem))?;
+            .or_else(|problem| fail(problem.code, problem.message))?;
         let value = match &literal {
             Literal::Tensor(tensor) if self.operands.contains(output.name.as_str()) => {
                 Some(materialize(b, tensor, &output.name)?)
@@ -203,12 +206,11 @@ impl<'a, 'm> BlockReader<'a, 'm> {
                 return fail(codes::UNSUPPORTED_ARGUMENT, message);
             }
             let literal = values::literal(value, &self.cx.weights)
-                .or_else(|problem| fail(codes::CORRUPT_PACKAGE, problem))?;
+                .or_else(|problem| fail(problem.code, problem.message))?;
             literals.insert(name.clone(), literal);
         }
         if has_attributes {
-            let keeps_shape = spec.operand("shape").is_some() || spec.attr("shape").is_some();
-            constexpr::unpack(signature, keeps_shape, &mut literals)
+            constexpr::unpack(signature, &mut literals)
                 .or_else(|problem| fail(codes::CORRUPT_PACKAGE, problem))?;
         }
         for (name, literal) in literals {
@@ -222,11 +224,11 @@ impl<'a, 'm> BlockReader<'a, 'm> {
         match &binding.binding {
             Some(Binding::Name(name)) => match self.scope.get(name.as_str()) {
                 Some(entry) => Ok(entry.clone()),
-                None => fail(codes::CORRUPT_PACKAGE, format!("`{name}` is used before it exists")),
+                None => fail(codes::UNKNOWN_VALUE, format!("`{name}` is used before it exists")),
             },
             Some(Binding::Value(value)) => values::literal(value, &self.cx.weights)
                 .map(|literal| Entry::Const(literal, None))
-                .or_else(|problem| fail(codes::CORRUPT_PACKAGE, problem)),
+                .or_else(|problem| fail(problem.code, problem.message)),
             None => fail(codes::CORRUPT_PACKAGE, "an argument is bound to nothing"),
         }
     }
@@ -389,6 +391,8 @@ impl<'a, 'm> BlockReader<'a, 'm> {
         payload: Op,
         (operands, regions): (Operands, Vec<Region>),
     ) -> OpOutcome<Vec<Entry>> {
+        let operands = indices::from_front(b, &payload, operands, self.opset)
+            .or_else(|error| fail(error.code, error.message))?;
         let mut inferred = match b.infer(&payload, &operands, &regions) {
             Ok(inferred) => inferred,
             Err(error) => return fail(error.code, error.message),
@@ -397,8 +401,13 @@ impl<'a, 'm> BlockReader<'a, 'm> {
             let (found, wanted) = (op.outputs.len(), inferred.results.len());
             return fail(codes::INVALID_GRAPH, format!("{found} results, {wanted} inferred"));
         }
-        settle(&mut inferred, op)?;
+        let is_wrong = WRONGLY_DECLARED.contains(&op.r#type.as_str())
+            || operands.all().iter().any(|value| self.reshaped.contains(value));
+        let differs = settle(&mut inferred, op, is_wrong)?;
         let node = b.append(payload, operands, regions, inferred);
+        if differs {
+            self.reshaped.extend(b.results(node));
+        }
         Ok(b.results(node).iter().map(|&value| Entry::Value(value)).collect())
     }
 }
@@ -411,8 +420,16 @@ fn fail<T>(code: Code, message: impl Into<String>) -> OpOutcome<T> {
     Err(Some((code, message.into())))
 }
 
+/// Ops for which coremltools declares a wrong shape: of `select` it takes that of `a`, of `matmul` it
+/// drops the wrong axis where an operand is a vector. Their inferred shape counts, and those of what
+/// is computed from them.
+const WRONGLY_DECLARED: [&str; 2] = ["select", "matmul"];
+
 /// The declared types against the inferred ones; open extents take the declared numbers.
-fn settle(inferred: &mut Inferred, op: &mil::Operation) -> OpOutcome<()> {
+///
+/// Says whether a shape differs; that is an error unless `is_wrong` says that it may.
+fn settle(inferred: &mut Inferred, op: &mil::Operation, is_wrong: bool) -> OpOutcome<bool> {
+    let mut differs = false;
     for ((ty, _), output) in inferred.results.iter_mut().zip(&op.outputs) {
         let declared = types::value_type(output.r#type.as_ref())
             .or_else(|problem| fail(codes::CORRUPT_PACKAGE, problem))?;
@@ -429,13 +446,21 @@ fn settle(inferred: &mut Inferred, op: &mil::Operation) -> OpOutcome<()> {
             }
             _ => dim.clone(),
         });
+        let same_element = match (&declared, &*ty) {
+            (Type::Tensor(a), Type::Tensor(b)) => a.dtype == b.dtype,
+            _ => false,
+        };
+        if !fits && same_element && is_wrong {
+            differs = true;
+            continue;
+        }
         if !fits {
             let message = format!("`{}` is declared {declared}, {ty} is inferred", output.name);
             return fail(codes::TYPE_MISMATCH, message);
         }
         *ty = settled;
     }
-    Ok(())
+    Ok(differs)
 }
 
 /// A condition as a scalar: coremltools also writes vectors of one element.

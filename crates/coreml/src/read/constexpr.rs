@@ -8,20 +8,18 @@ use mlc_tensor::{DType, Source, Tensor, TensorError};
 
 use super::values::Literal;
 
-/// Replaces packed bytes among the arguments by elements, and takes `shape` away. `keeps_shape` says
-/// that the IR's op has a `shape` itself.
+/// Replaces packed bytes among the arguments by elements, and takes `shape` away.
 ///
 /// # Errors
 /// Sizes do not fit, in words.
 pub(super) fn unpack(
     signature: &OpSignature,
-    keeps_shape: bool,
     arguments: &mut BTreeMap<String, Literal>,
 ) -> Result<(), String> {
     let is_packed = |name: &str| {
         signature.param(name).is_some_and(|p| p.dtype == ParamDtype::Fixed(DataType::Uint8))
     };
-    if keeps_shape || signature.param("shape").is_none() {
+    if signature.param("shape").is_none() {
         return Ok(());
     }
     let Some(shape) = arguments.remove("shape").and_then(|shape| shape.ints()) else {
@@ -89,7 +87,7 @@ mod tests {
             ("lut".to_owned(), tensor(Tensor::from_f64s(DType::F16, &[16], &table))),
             ("shape".to_owned(), tensor(Tensor::from_i64s(DType::U32, &[2], &[3, 1]))),
         ]);
-        unpack(signature, false, &mut arguments).unwrap();
+        unpack(signature, &mut arguments).unwrap();
         let Literal::Tensor(indices) = &arguments["indices"] else { panic!("no tensor") };
         assert_eq!((indices.dtype(), indices.shape()), (DType::U4, &[3, 1][..]));
         assert_eq!(indices.to_i64s().unwrap(), [1, 2, 3]);
@@ -111,6 +109,6 @@ mod tests {
                 Literal::Tensor(Tensor::from_i64s(DType::U32, &[1], &[100]).unwrap()),
             ),
         ]);
-        assert!(unpack(signature, false, &mut arguments).is_err());
+        assert!(unpack(signature, &mut arguments).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use mlc_diag::{Code, Diagnostic, Diagnostics, codes};
 
-use crate::package::PackageReadError;
+use crate::package::{PackageReadError, PathError};
 
 /// What the user sees of a package that cannot be read.
 pub(super) fn package(error: &PackageReadError) -> Diagnostics {
@@ -19,11 +19,11 @@ fn code(error: &PackageReadError) -> Code {
         }
         PackageReadError::TooLarge { .. } => codes::RESOURCE_LIMIT,
         PackageReadError::ModelKind { .. } => codes::UNSUPPORTED_SCHEMA,
+        PackageReadError::Path { source: PathError::Missing, .. } => codes::FILE_NOT_FOUND,
+        PackageReadError::Manifest { .. } => codes::CORRUPT_MANIFEST,
+        PackageReadError::Wire { .. } | PackageReadError::Decode { .. } => codes::CORRUPT_PROTOBUF,
         PackageReadError::Io { .. }
-        | PackageReadError::Manifest { .. }
         | PackageReadError::Path { .. }
-        | PackageReadError::Wire { .. }
-        | PackageReadError::Decode { .. }
         | PackageReadError::NoBody { .. } => codes::CORRUPT_PACKAGE,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mlc_diag::{Code, codes};
 use mlc_target::DataType;
 use mlc_tensor::{DType, Tensor};
 
@@ -24,15 +25,28 @@ pub(super) enum Literal {
 /// The weight files of a package, by the names that the model uses.
 pub(super) type Weights = BTreeMap<String, WeightBytes>;
 
+/// What is wrong with a constant.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) message: String,
+}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Self { code: codes::CORRUPT_PACKAGE, message }
+    }
+}
+
 /// What a value holds; tensors in a weight file stay there.
 ///
 /// # Errors
-/// What is wrong with the value, in words.
-pub(super) fn literal(value: &mil::Value, weights: &Weights) -> Result<Literal, String> {
+/// What is wrong with the value.
+pub(super) fn literal(value: &mil::Value, weights: &Weights) -> Result<Literal, Problem> {
     use mil::value::Value;
     use mil::value::immediate_value::Value as Immediate;
     match &value.value {
-        None => Err("a constant has no value".to_owned()),
+        None => Err("a constant has no value".to_owned().into()),
         Some(Value::BlobFileValue(blob)) => {
             let (data_type, shape) = tensor_type(value.r#type.as_ref())?;
             in_file(blob, data_type, &shape, weights).map(Literal::Tensor)
@@ -40,7 +54,7 @@ pub(super) fn literal(value: &mil::Value, weights: &Weights) -> Result<Literal, 
         Some(Value::ImmediateValue(immediate)) => match &immediate.value {
             Some(Immediate::Tensor(tensor)) => {
                 let (data_type, shape) = tensor_type(value.r#type.as_ref())?;
-                immediate_tensor(tensor, data_type, &shape)
+                Ok(immediate_tensor(tensor, data_type, &shape)?)
             }
             Some(Immediate::List(list)) => {
                 let items = list.values.iter().map(|item| literal(item, weights));
@@ -50,8 +64,10 @@ pub(super) fn literal(value: &mil::Value, weights: &Weights) -> Result<Literal, 
                 let items = tuple.values.iter().map(|item| literal(item, weights));
                 Ok(Literal::List(items.collect::<Result<_, _>>()?))
             }
-            Some(Immediate::Dictionary(_)) => Err("a dictionary is no constant here".to_owned()),
-            None => Err("a constant has no value".to_owned()),
+            Some(Immediate::Dictionary(_)) => {
+                Err("a dictionary is no constant here".to_owned().into())
+            }
+            None => Err("a constant has no value".to_owned().into()),
         },
     }
 }
@@ -81,24 +97,27 @@ fn in_file(
     data_type: DataType,
     shape: &[u64],
     weights: &Weights,
-) -> Result<Tensor, String> {
-    let file = weights
-        .get(&blob.file_name)
-        .ok_or_else(|| format!("there is no weight file `{}`", blob.file_name))?;
-    let reader = BlobReader::new(file.bytes()).map_err(|error| error.to_string())?;
-    let found = reader.blob_at(blob.offset).map_err(|error| error.to_string())?;
+) -> Result<Tensor, Problem> {
+    let damaged = |message| Problem { code: codes::CORRUPT_WEIGHTS, message };
+    let file = weights.get(&blob.file_name).ok_or_else(|| Problem {
+        code: codes::FILE_NOT_FOUND,
+        message: format!("there is no weight file `{}`", blob.file_name),
+    })?;
+    let reader = BlobReader::new(file.bytes()).map_err(|error| damaged(error.to_string()))?;
+    let found = reader.blob_at(blob.offset).map_err(|error| damaged(error.to_string()))?;
     let spec = found.spec();
     let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
     if spec.dtype() != data_type || Some(spec.element_count()) != count {
-        return Err(format!(
+        return Err(damaged(format!(
             "the blob at byte {} holds {} elements of {}, {shape:?} of {data_type} is declared",
             blob.offset,
             spec.element_count(),
             spec.dtype()
-        ));
+        )));
     }
     let payload = blob.offset + RECORD_BYTES;
-    Tensor::mapped(file.file(), payload, dtype(data_type), shape).map_err(|error| error.to_string())
+    Tensor::mapped(file.file(), payload, dtype(data_type), shape)
+        .map_err(|error| damaged(error.to_string()))
 }
 
 /// Bytes between the position of a blob and its payload.

@@ -263,10 +263,10 @@ fn contradictions_in_the_graph_are_named() {
             set_type(relu, mil::DataType::Float16, &[Some(1), Some(1), Some(2), Some(1)]);
         },
     );
-    refused(codes::CORRUPT_PACKAGE, "`relu`: `later` is used before it exists", |model| {
+    refused(codes::UNKNOWN_VALUE, "`relu`: `later` is used before it exists", |model| {
         operation(model, "y").inputs.insert("x".to_owned(), by_name("later"));
     });
-    refused(codes::CORRUPT_PACKAGE, "`x` is defined twice", |model| {
+    refused(codes::DUPLICATE_NAME, "`x` is defined twice", |model| {
         operation(model, "c").outputs[0].name = "x".to_owned();
         operation(model, "y").inputs.insert("x".to_owned(), by_name("x"));
     });
@@ -316,7 +316,7 @@ fn constants_that_are_not_what_the_file_holds_are_refused() {
     });
     let run = |change: fn(&mut Model)| Package::of(&large, Opset::Ios16).changed(change);
     let found = error(run(|model| blob(model).offset = 128));
-    assert_eq!(found.0, codes::CORRUPT_PACKAGE);
+    assert_eq!(found.0, codes::CORRUPT_WEIGHTS);
     assert!(found.1.contains("blob at byte 128 ends at 192"), "{}", found.1);
     let found = error(run(|model| {
         use mil::value_type::Type;
@@ -340,10 +340,10 @@ fn paths_that_are_no_package_are_told_apart() {
     let file = folder.path().join("file.mlpackage");
     fs::write(&file, "text").unwrap();
     assert_eq!(code(&file), codes::UNKNOWN_FORMAT);
-    assert_eq!(code(folder.path()), codes::CORRUPT_PACKAGE);
+    assert_eq!(code(folder.path()), codes::FILE_NOT_FOUND);
     let package = Package::of(&small(), Opset::Ios16);
     fs::write(package.path.join(MODEL), [0x0a, 0xff]).unwrap();
-    assert_eq!(code(&package.path), codes::CORRUPT_PACKAGE);
+    assert_eq!(code(&package.path), codes::CORRUPT_PROTOBUF);
 }
 
 #[test]

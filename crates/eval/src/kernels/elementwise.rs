@@ -20,7 +20,8 @@ pub(crate) fn map_floats(
     f: impl Fn(f64) -> f64,
 ) -> Result<Outputs, EvalError> {
     let x = cx.array("x")?;
-    if x.dtype() == DType::F64 {
+    // Types other than f32 are rounded once, from the double.
+    if x.dtype() != DType::F32 {
         return cx.one_f64s(x.shape(), x.to_f64s()?.into_iter().map(f).collect());
     }
     let mut values = x.to_f32s()?;
@@ -158,7 +159,7 @@ fn arithmetic(
     int: impl Fn(i64, i64) -> Option<i64>,
 ) -> Result<Outputs, EvalError> {
     let (x, y) = (cx.array("x")?, cx.array("y")?);
-    if x.dtype() == DType::F64 {
+    if x.dtype().is_float() && x.dtype() != DType::F32 {
         let (shape, values) = zip((&x.to_f64s()?, x.shape()), (&y.to_f64s()?, y.shape()), float)?;
         cx.one_f64s(&shape, values)
     } else if x.dtype().is_float() {

@@ -196,17 +196,26 @@ fn mirror(at: f64, low: f64, high: f64) -> f64 {
 
 impl Kernel for CropResize {
     fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
-        let (x, boxes) = (cx.array("x")?, cx.array("boxes")?);
+        let x = cx.array("x")?;
         let [batch, channels, rows, columns] = image(x)?;
-        let boxes = boxes.to_f64s()?;
-        let boxes: &[[f64; 4]] = boxes.as_chunks().0;
-        let indices = match cx.opt_array("box_indices")? {
-            Some(indices) => indices.to_i64s()?,
-            None => (0..boxes.len() as i64).collect(),
-        };
         let size = |n: i64| usize::try_from(n).unwrap_or(0);
         let (height, width) = (size(self.target_height), size(self.target_width));
-        let shape = [boxes.len(), channels, height, width];
+        let (boxes, indices, shape) = match cx.opt_array("roi")? {
+            Some(roi) => {
+                let (boxes, indices, per_box) = regions(roi, batch)?;
+                let count = roi.shape()[0];
+                (boxes, indices, vec![count, per_box, channels, height, width])
+            }
+            None => {
+                let boxes = cx.array("boxes")?.to_f64s()?.as_chunks().0.to_vec();
+                let indices = match cx.opt_array("box_indices")? {
+                    Some(indices) => indices.to_i64s()?,
+                    None => (0..boxes.len() as i64).collect(),
+                };
+                let shape = vec![boxes.len(), channels, height, width];
+                (boxes, indices, shape)
+            }
+        };
         let mut result = Vec::with_capacity(checked_count(&shape)?);
         let (values, area) = (x.to_f64s()?, rows * columns);
         let pad = rounded(x, self.pad_value.0)?;
@@ -235,6 +244,25 @@ impl Kernel for CropResize {
         }
         cx.one_f64s(&shape, result)
     }
+}
+
+/// Boxes and the numbers of their images, one a result, and how many images a box cuts.
+type Regions = (Vec<[f64; 4]>, Vec<i64>, usize);
+
+/// The boxes of the older form.
+fn regions(roi: &Array, batch: usize) -> Result<Regions, EvalError> {
+    let numbers = roi.to_f64s()?;
+    if roi.shape().get(2) == Some(&5) {
+        let (rows, _) = numbers.as_chunks::<5>();
+        let boxes = rows.iter().map(|&[_, a, b, c, d]| [a, b, c, d]).collect();
+        // A float that is no whole number counts no image.
+        let index = |at: f64| if at.fract() == 0.0 { at as i64 } else { -1 };
+        return Ok((boxes, rows.iter().map(|row| index(row[0])).collect(), 1));
+    }
+    let (rows, _) = numbers.as_chunks::<4>();
+    let boxes = rows.iter().flat_map(|&row| std::iter::repeat_n(row, batch)).collect();
+    let indices = rows.iter().flat_map(|_| 0..batch as i64).collect();
+    Ok((boxes, indices, batch))
 }
 
 /// (start, end) in pixels of a box along rows and columns.

@@ -44,9 +44,13 @@ op! {
     ///
     /// Coordinates are multiplied by `spatial_scale`, and with `normalized_coordinates` by the extent
     /// of the image less 1. A box given by centre and size goes from `centre − size/2` to
-    /// `centre + size/2`. `box_indices` is `0, 1, …` where absent. The form of iOS 17; before, boxes
-    /// were one operand `roi` of shape `[N, 1, 4 or 5, 1, 1]`.
-    "crop_resize" = CropResize(x: One, boxes: One, box_indices: Opt) {
+    /// `centre + size/2`. `box_indices` is `0, 1, …` where absent. The result is `[N, C, h, w]`.
+    ///
+    /// That is the form of iOS 17. Before, in place of `boxes` and `box_indices` stands `roi` of the
+    /// element type of `x`: of shape `[N, 1, 4, 1, 1]`, boxes that each cut every image, for
+    /// `[N, B, C, h, w]`; or of `[N, 1, 5, 1, 1]`, where the number of the image comes first, for
+    /// `[N, 1, C, h, w]`.
+    "crop_resize" = CropResize(x: One, boxes: Opt, box_indices: Opt, roi: Opt) {
         target_height: i64 = 1,
         target_width: i64 = 1,
         normalized_coordinates: bool = false,
@@ -125,7 +129,28 @@ fn infer_affine(op: &Affine, cx: &InferCx<'_>) -> OpResult<Inferred> {
 }
 
 fn infer_crop_resize(op: &CropResize, cx: &InferCx<'_>) -> OpResult<Inferred> {
-    let (x, boxes) = (images(cx)?, cx.tensor("boxes")?);
+    let x = images(cx)?;
+    let height = target("target_height", op.target_height)?;
+    let width = target("target_width", op.target_width)?;
+    if let Some(roi) = cx.opt_tensor("roi")? {
+        if cx.value("boxes").is_some() || cx.value("box_indices").is_some() {
+            return Err(OpError::ty("`roi` and `boxes` belong to different forms"));
+        }
+        cx.same_dtype(&["x", "roi"])?;
+        let per_box = match &roi.shape[..] {
+            [_, one, _, two, three] if [one, two, three].iter().any(|d| !may_equal(d, &Dim::Const(1))) => None,
+            [_, _, Dim::Const(4), _, _] => Some(x.shape[0].clone()),
+            [_, _, Dim::Const(5), _, _] => Some(Dim::Const(1)),
+            _ => None,
+        };
+        let Some(per_box) = per_box else {
+            let message = format!("`roi` is {roi}, [N, 1, 4, 1, 1] or [N, 1, 5, 1, 1] is needed");
+            return Err(OpError::shape(message));
+        };
+        let shape = [roi.shape[0].clone(), per_box, x.shape[1].clone(), height, width];
+        return Ok(Inferred::tensor(x.dtype, shape));
+    }
+    let boxes = cx.tensor("boxes")?;
     let count = match &boxes.shape[..] {
         [count, four] if may_equal(four, &Dim::Const(4)) => count.clone(),
         _ => return Err(OpError::shape(format!("`boxes` is {boxes}, 4 a box are needed"))),
@@ -143,8 +168,6 @@ fn infer_crop_resize(op: &CropResize, cx: &InferCx<'_>) -> OpResult<Inferred> {
             _ => count,
         },
     };
-    let height = target("target_height", op.target_height)?;
-    let width = target("target_width", op.target_width)?;
     Ok(Inferred::tensor(x.dtype, [count, x.shape[1].clone(), height, width]))
 }
 
@@ -246,13 +269,17 @@ mod tests {
             sampling_mode: SamplingMode::Default,
             pad_value: F64(0.0),
         };
-        let error = op.clone().build(&mut b, v[0], v[1], None).unwrap_err();
+        let error = op.clone().build(&mut b, v[0], Some(v[1]), None, None).unwrap_err();
         assert!(error.message.contains("box_indices"), "{error}");
         let wrong = b.ints(&[0, 1, 2]).unwrap();
-        assert!(op.clone().build(&mut b, v[0], v[1], Some(wrong)).is_err());
+        assert!(op.clone().build(&mut b, v[0], Some(v[1]), Some(wrong), None).is_err());
         let indices = b.ints(&[0, 1, 1]).unwrap();
-        let y = op.build(&mut b, v[0], v[1], Some(indices)).unwrap();
+        let y = op.clone().build(&mut b, v[0], Some(v[1]), Some(indices), None).unwrap();
         assert_eq!(b.tensor(y).unwrap().shape, [3.into(), 3.into(), 4.into(), 5.into()]);
+        let roi = b.constant(Tensor::splat(DType::F32, &[7, 1, 4, 1, 1], &[0; 4]).unwrap()).unwrap();
+        let y = op.clone().build(&mut b, v[0], None, None, Some(roi)).unwrap();
+        assert_eq!(b.tensor(y).unwrap().shape, [7, 2, 3, 4, 5].map(Dim::Const));
+        assert!(op.build(&mut b, v[0], None, Some(wrong), Some(roi)).is_err());
     }
 
     #[test]

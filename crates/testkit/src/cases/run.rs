@@ -98,6 +98,16 @@ pub fn catch_panics() {
     }));
 }
 
+/// What `work` gives; a panic is a problem in words. Needs [`catch_panics`].
+///
+/// # Errors
+/// What `work` says, or the panic.
+pub fn guarded_text<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(format!("panic: {}", PANIC.with(|last| std::mem::take(&mut *last.borrow_mut()))))
+    })
+}
+
 fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Failure::new("panic", PANIC.with(|last| std::mem::take(&mut *last.borrow_mut()))))

@@ -1,19 +1,24 @@
 //! Random programs, made from the op table.
 //!
 //! Operands and attributes are drawn by the kinds that the table and the signatures give them, and
-//! an op that inference refuses is drawn again: what comes out is typed. The same seed gives the same
-//! program.
+//! an op that inference refuses is drawn again: what comes out is typed. Ops that need regions, lists,
+//! states, stored weights or shapes that belong together are built by recipes. Extents may be symbols.
+//! The same seed gives the same program.
+
+mod recipes;
 
 use mlc_ir::ops::specs;
 use mlc_ir::{
     Arity, AttrKind, AttrSpec, AttrValue, Builder, Dim, F64, Function, Node, Op, OpSpec, Operands,
-    Param, Program, Trait, Type, Value,
+    Param, Program, SymbolRange, Trait, Type, Value,
 };
 use mlc_target::{OpSignature, Opset, ParamDtype};
 use mlc_tensor::{DType, Tensor};
 
 /// How often an op is drawn before another one is taken.
 const TRIES: usize = 250;
+/// Greatest value of a symbol.
+const MAX_SYMBOL: i64 = 6;
 /// Most elements of a value.
 const MAX_ELEMENTS: i64 = 2048;
 /// Most axes of a value.
@@ -30,18 +35,37 @@ pub fn generate(seed: u64, ops: usize) -> Program {
     let mut draw = Draw::new(seed);
     let mut values = Vec::new();
     let extents = [draw.extent(), draw.extent(), draw.extent()];
+    let symbol = (draw.below(5) == 0).then(|| Dim::symbol("n"));
+    if symbol.is_some() {
+        program.symbols.declare("n", SymbolRange { min: 1, max: Some(MAX_SYMBOL) });
+    }
     for i in 0..2 + draw.below(2) {
         let dtype = draw.one(&[DType::F32, DType::F32, DType::F16, DType::I32, DType::Bool]);
         let rank = draw.one(&[1, 2, 3, 4, 4, 5]);
-        let shape: Vec<Dim> = (0..rank).map(|_| Dim::Const(draw.one(&extents))).collect();
+        let mut shape: Vec<Dim> = (0..rank).map(|_| Dim::Const(draw.one(&extents))).collect();
+        if let Some(symbol) = &symbol {
+            let at = draw.below(rank);
+            shape[at] = symbol.clone();
+        }
         let ty = Type::tensor(dtype, shape);
         values.push(function.add_param(Param::input(format!("x{i}")), ty));
     }
     let func = program.functions.push(function);
-    let candidates: Vec<&'static OpSpec> = specs().filter(|spec| is_drawn(spec)).collect();
+    let candidates: Vec<&'static OpSpec> = specs().filter(|spec| spec.name != "const").collect();
     let mut builder = Builder::new(&mut program, func);
+    let (mut outputs, mut has_classifier) = (Vec::new(), false);
     for _ in 0..ops {
         let spec = draw.one(&candidates);
+        if let Some(recipe) = recipes::recipe(spec.name) {
+            // A function has one classifier.
+            let is_classifier = spec.name == "classify";
+            if !is_classifier || !std::mem::replace(&mut has_classifier, true) {
+                let made = cook(&mut builder, &mut draw, recipe, &values);
+                values.extend(made.values);
+                outputs.extend(made.outputs);
+            }
+            continue;
+        }
         for _ in 0..TRIES {
             if let Some(node) = attempt(&mut builder, &mut draw, (spec, &extents), &values) {
                 values.extend(builder.results(node));
@@ -50,7 +74,7 @@ pub fn generate(seed: u64, ops: usize) -> Program {
         }
     }
     let uses = mlc_ir::Uses::of(builder.function());
-    let mut outputs: Vec<Value> = values.iter().copied().filter(|&v| uses.count(v) == 0).collect();
+    outputs.extend(values.iter().copied().filter(|&v| uses.count(v) == 0));
     if outputs.is_empty() {
         outputs.extend(values.last());
     }
@@ -60,15 +84,25 @@ pub fn generate(seed: u64, ops: usize) -> Program {
     program
 }
 
-/// Ops with operands that are tensors and results that depend on them alone.
-fn is_drawn(spec: &OpSpec) -> bool {
-    let out =
-        [Trait::Constexpr, Trait::Control, Trait::Random, Trait::ReadsState, Trait::WritesState];
-    let family = spec.family.rsplit("::").next().unwrap_or_default();
-    !out.into_iter().any(|one| spec.traits.has(one))
-        && spec.regions.is_empty()
-        && !spec.operands.is_empty()
-        && !matches!(family, "list" | "state" | "classify")
+/// What a recipe makes, on a copy of the program that takes its place if the recipe succeeds.
+fn cook(
+    b: &mut Builder<'_>,
+    draw: &mut Draw,
+    recipe: recipes::Recipe,
+    values: &[Value],
+) -> recipes::Made {
+    let (mut trial, func) = (b.program.clone(), b.func);
+    let made = {
+        let mut b = Builder::new(&mut trial, func);
+        recipe(&mut recipes::Kitchen { b: &mut b, draw, values })
+    };
+    match made {
+        Ok(made) => {
+            *b.program = trial;
+            made
+        }
+        Err(_) => recipes::Made::default(),
+    }
 }
 
 /// Appends an op of that kind with operands from `values` and new constants, if inference takes what
@@ -96,7 +130,13 @@ fn attempt(
         planned.push(slot);
     }
     let rank = planned.iter().flatten().find_map(|operand| drawing.rank(operand)).unwrap_or(1);
-    let attrs = spec.attrs.iter().map(|attr| attribute(draw, attr, rank)).collect::<Vec<_>>();
+    let mut attrs = spec.attrs.iter().map(|attr| attribute(draw, attr, rank)).collect::<Vec<_>>();
+    if let (true, Some(seed)) =
+        (spec.traits.has(Trait::Random), spec.attrs.iter().position(|attr| attr.name == "seed"))
+    {
+        // Without one, no two runs agree.
+        attrs[seed] = Some(AttrValue::Int(draw.below(100) as i64));
+    }
     let op = Op::from_attrs(spec.name, &attrs)?.ok()?;
     // On a copy, so that constants of what is refused are not left behind.
     let mut trial = b.program.clone();
@@ -123,10 +163,22 @@ fn attempt(
     Some(node)
 }
 
+/// Whether the extents are numbers or follow from the symbol of the inputs, and there are neither none
+/// nor many elements.
 fn is_small(ty: &Type) -> bool {
     let Type::Tensor(ty) = ty else { return false };
-    let count = ty.static_shape().map(|shape| shape.iter().product::<u64>());
-    ty.rank() <= MAX_RANK && count.is_some_and(|n| n > 0 && n <= MAX_ELEMENTS as u64)
+    let mut is_known = true;
+    let count = |n: i64| {
+        let extents = ty
+            .shape
+            .iter()
+            .map(|dim| dim.substitute(&|name| (name == "n").then_some(Dim::Const(n))).as_const());
+        extents.collect::<Option<Vec<i64>>>().map(|extents| extents.iter().product::<i64>())
+    };
+    for n in [1, MAX_SYMBOL] {
+        is_known &= count(n).is_some_and(|count| count > 0 && count <= MAX_ELEMENTS);
+    }
+    is_known && ty.rank() <= MAX_RANK
 }
 
 /// What an operand is to be.
