@@ -52,9 +52,13 @@ pub(crate) fn run(driver: &Driver, args: &RunArgs, output: &Output) -> Outcome {
         let npy = found.to_npy().map_err(|message| Diagnostic::new(codes::EVALUATION, message))?;
         mlc_driver::write_text(Path::new(&file), &npy, args.force)?;
     }
-    output.report("run", &report, &Diagnostics::new(), || {
+    output.report("run", &report, &report.diagnostics, || {
         let mut text = String::new();
         for out in &report.outputs {
+            if !out.labels.is_empty() {
+                text += &labelled(out);
+                continue;
+            }
             let dims: Vec<String> = out.shape.iter().map(ToString::to_string).collect();
             let first: Vec<String> = out.first.iter().map(|x| format!("{x}")).collect();
             let odd = match out.non_finite {
@@ -194,4 +198,19 @@ pub(crate) fn completions(args: &CompletionsArgs, output: &Output) -> Outcome {
     clap_complete::generate(args.shell, &mut Cli::command(), "mlc", &mut script);
     let report = json!({ "script": String::from_utf8_lossy(&script) });
     output.report("completions", &report, &Diagnostics::new(), || output.product(&script))
+}
+
+/// A class by its label, or classes with their numbers, the greatest first.
+fn labelled(out: &mlc_driver::OutputReport) -> String {
+    let numbers = out.array.to_f64s().unwrap_or_default();
+    if numbers.is_empty() {
+        return format!("{} {}  {}\n", out.name, out.dtype, out.labels.join(" "));
+    }
+    let mut entries: Vec<(&String, f64)> = out.labels.iter().zip(numbers).collect();
+    entries.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let most = 8;
+    let shown = entries.iter().take(most).map(|(label, x)| format!("{label} {x}"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    let rest = if entries.len() > most { " …" } else { "" };
+    format!("{} {} of {}\n  {shown}{rest}\n", out.name, out.dtype, entries.len())
 }

@@ -69,6 +69,9 @@ pub struct RunReport {
     pub steps: usize,
     /// In order.
     pub outputs: Vec<OutputReport>,
+    /// What reading a package warned of.
+    #[serde(skip)]
+    pub diagnostics: Diagnostics,
 }
 
 impl Driver {
@@ -105,7 +108,11 @@ impl Driver {
             .zip(outputs)
             .map(|(output, value)| describe(&output.name, value).map_err(failed))
             .collect::<Result<Vec<_>, Diagnostics>>()?;
-        Ok(RunReport { function: name, steps, outputs })
+        let diagnostics = match loaded.kind {
+            Kind::Package => loaded.warnings,
+            _ => Diagnostics::new(),
+        };
+        Ok(RunReport { function: name, steps, outputs, diagnostics })
     }
 }
 

@@ -6,6 +6,7 @@ use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_eval::{Array, EvalError, EvalValue, Evaluator, States};
 use mlc_ir::{Function, Program};
 use mlc_pass::{NumbersCheck, Numerics};
+use mlc_tensor::DType;
 use serde::Serialize;
 
 use crate::compare::{Distance, Tolerance, distance};
@@ -147,11 +148,22 @@ fn run_reference(
 }
 
 fn arrays(values: &[EvalValue], what: &str) -> Result<Vec<Array>, Diagnostics> {
-    values
-        .iter()
-        .map(|v| v.array().cloned())
-        .collect::<Result<_, _>>()
-        .map_err(|e| evaluation(what, &e))
+    values.iter().map(comparable).collect::<Result<_, _>>().map_err(|e| evaluation(what, &e))
+}
+
+/// A result as numbers: of a dictionary those of its entries, of texts their bytes.
+fn comparable(value: &EvalValue) -> Result<Array, EvalError> {
+    match value {
+        EvalValue::Dict(entries) => {
+            let numbers = entries.iter().map(|entry| entry.1).collect();
+            Array::from_f64s(DType::F64, &[entries.len()], numbers)
+        }
+        EvalValue::Strs(texts) => {
+            let bytes: Vec<i64> = texts.join("\0").bytes().map(i64::from).collect();
+            Array::from_i64s(DType::I64, &[bytes.len()], bytes)
+        }
+        value => value.array().cloned(),
+    }
 }
 
 /// Where a result stopped being finite, and what keeps it so.

@@ -296,7 +296,7 @@ add(case, operands, results, case["tolerance"], case["attrs"] | {"batch_axis": a
 
 # A few more.
 f.case("fill", {"shape": np.array([2, 2], np.int32), "value": np.array(2.5, np.float32)},
-       np.full((2, 2), 2.5, np.float32), contents=["shape"])
+       np.full((2, 2), 2.5, np.float32), contents=["shape"], static=True)
 f.case("logical_not", {"x": np.array([[True], [False]])}, np.array([[False], [True]]))
 f.case("logical_not", {"x": np.array(True)}, np.array(False))
 f.case("constexpr_cast", {"source_val": np.array([1, -0.5, 65504, 6e-8], np.float16)},

@@ -51,3 +51,14 @@ fn damage_is_named_and_nothing_is_written() {
     folder.file(MODEL, &bytes);
     refused("print A.mlpackage", "duplicate-name");
 }
+
+#[test]
+fn classifiers_are_run_and_compared() {
+    let folder = with("classifier");
+    let shown = folder.line("run A.mlpackage").ok().stdout;
+    let label = shown.lines().next().unwrap();
+    assert!(label.starts_with("classLabel string  "), "{shown}");
+    let best = shown.lines().nth(2).unwrap().split_whitespace().next().unwrap();
+    assert!(label.ends_with(best), "{shown}");
+    folder.line("verify A.mlpackage --source A.mlpackage").ok();
+}
