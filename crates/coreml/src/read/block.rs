@@ -421,9 +421,10 @@ fn fail<T>(code: Code, message: impl Into<String>) -> OpOutcome<T> {
 }
 
 /// Ops for which coremltools declares a wrong shape: of `select` it takes that of `a`, of `matmul` it
-/// drops the wrong axis where an operand is a vector. Their inferred shape counts, and those of what
+/// drops the wrong axis where an operand is a vector, of `crop_resize` with boxes that name their image it
+/// has all images. Their inferred shape counts, and those of what
 /// is computed from them.
-const WRONGLY_DECLARED: [&str; 2] = ["select", "matmul"];
+const WRONGLY_DECLARED: [&str; 3] = ["select", "matmul", "crop_resize"];
 
 /// The declared types against the inferred ones; open extents take the declared numbers.
 ///
