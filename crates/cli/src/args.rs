@@ -97,7 +97,7 @@ pub(crate) enum Command {
     /// List the passes and their options
     Passes(PassesArgs),
     /// List the rewrite rules
-    Rules,
+    Rules(RulesArgs),
     /// List the codes of diagnostics
     Codes,
     /// Print the page of a code, pass, rule or op
@@ -120,7 +120,7 @@ impl Command {
             Self::Ops(_) => "ops",
             Self::Targets => "targets",
             Self::Passes(_) => "passes",
-            Self::Rules => "rules",
+            Self::Rules(_) => "rules",
             Self::Codes => "codes",
             Self::Explain(_) => "explain",
             Self::Completions(_) => "completions",
@@ -194,6 +194,8 @@ pub(crate) struct ConvertArgs {
     /// Run this pipeline in place of the preset
     #[arg(long, value_name = "PIPELINE")]
     pub(crate) passes: Option<String>,
+    #[command(flatten)]
+    pub(crate) rewriting: RewritingArgs,
     /// Compare with the source on N inputs, even if it takes long
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub(crate) verify: Option<usize>,
@@ -237,6 +239,8 @@ pub(crate) struct OptArgs {
     /// The pipeline
     #[arg(long, default_value = "", value_name = "PIPELINE")]
     pub(crate) passes: String,
+    #[command(flatten)]
+    pub(crate) rewriting: RewritingArgs,
     /// The version of Core ML a package is written for
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
@@ -401,6 +405,30 @@ pub(crate) struct PassesArgs {
     /// Show options and their defaults
     #[arg(long)]
     pub(crate) options: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// List the rules of this file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// Test rules of files on many programs
+    #[arg(long)]
+    pub(crate) check_rules: bool,
+}
+
+/// Rewrite rules and what they did.
+#[derive(Debug, Args)]
+pub(crate) struct RewritingArgs {
+    /// Use the rewrite rules of this file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// Test rules of files on many programs
+    #[arg(long)]
+    pub(crate) check_rules: bool,
+    /// Say which rules made the ops of this kind, value or module
+    #[arg(long, value_name = "OP", alias = "explain")]
+    pub(crate) explain_rewrites: Vec<String>,
 }
 
 #[derive(Debug, Args)]

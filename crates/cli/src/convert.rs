@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
 use mlc_driver::{
-    ConvertOptions, Driver, Kind, Levels, Precision, Preset, StateMode, Target, Tolerance,
+    ConvertOptions, Driver, Kind, Levels, Precision, Preset, Rewriting, StateMode, Target,
+    Tolerance,
 };
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, PrecisionArg, Shared, StatesArg};
+use crate::args::{ConvertArgs, PrecisionArg, RewritingArgs, Shared, StatesArg};
 use crate::progress::Shower;
 use crate::render::{Output, say};
-use crate::summary;
+use crate::{summary, tables};
 
 /// A problem with the value of a flag.
 pub(crate) fn bad(flag: &str, message: impl Into<String>) -> Diagnostic {
@@ -55,6 +56,11 @@ pub(crate) fn target(text: &str) -> Result<Target, Diagnostics> {
         };
         diagnostic.help(help).into()
     })
+}
+
+/// The files of rules that the flags name.
+pub(crate) fn rewriting(args: &RewritingArgs) -> Rewriting {
+    Rewriting { files: args.rules.clone(), thorough: args.check_rules }
 }
 
 /// The severities that the flags ask for.
@@ -106,6 +112,8 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
         _ => Preset::O3,
     };
     options.passes.clone_from(&args.passes);
+    options.rewriting = rewriting(&args.rewriting);
+    options.explain_rewrites.clone_from(&args.rewriting.explain_rewrites);
     options.verify = if args.no_verify { None } else { Some(args.verify.unwrap_or(1)) };
     options.force_verify = args.verify.is_some();
     options.seed = args.seed;
@@ -146,6 +154,9 @@ pub(crate) fn convert(
             for line in summary::lines(&report, start.elapsed(), summary::peak_memory()) {
                 say(&format!("  {line}"));
             }
+        }
+        for line in tables::rewrites(&report.rewrites).lines() {
+            say(line);
         }
         Ok(())
     })

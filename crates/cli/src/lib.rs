@@ -119,7 +119,7 @@ fn dispatch(driver: &Driver, cli: &Cli, output: &Output) -> Outcome {
         Command::Ops(args) => tables::ops(driver, args, output),
         Command::Targets => tables::targets(output),
         Command::Passes(args) => tables::passes(driver, args, output),
-        Command::Rules => tables::rules(driver, output),
+        Command::Rules(args) => tables::rules(driver, args, output),
         Command::Codes => tables::codes(output),
         Command::Explain(args) => tables::explain(driver, args, output),
         Command::Completions(args) => commands::completions(args, output),

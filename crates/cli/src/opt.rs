@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::args::{OptArgs, Shared, VerifyEachArg};
-use crate::convert;
 use crate::progress::Shower;
 use crate::render::{Output, say};
+use crate::{convert, tables};
 
 fn when(names: &[String]) -> PrintWhen {
     match names {
@@ -41,6 +41,8 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Out
         output: args.output.clone(),
         from: args.from.as_deref().map(str::parse::<Kind>).transpose()?,
         passes: args.passes.clone(),
+        rewriting: convert::rewriting(&args.rewriting),
+        explain_rewrites: args.rewriting.explain_rewrites.clone(),
         run,
         locations: args.print_locations,
         force: args.force,
@@ -58,6 +60,9 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Out
         }
         if args.time_passes || args.pass_stats {
             table(&report, args.time_passes);
+        }
+        for line in tables::rewrites(&report.rewrites).lines() {
+            say(line);
         }
         Ok(())
     })
@@ -83,6 +88,7 @@ fn document(report: &OptReport) -> serde_json::Value {
         "pipeline": report.pipeline,
         "runs": runs,
         "cut": report.passes.cut,
+        "rewrites": report.rewrites,
         "text": report.text,
     })
 }

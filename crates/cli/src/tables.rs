@@ -1,11 +1,11 @@
 //! `ops`, `targets`, `passes`, `rules`, `codes`, `explain`.
 
 use mlc_diag::Diagnostics;
-use mlc_driver::Driver;
+use mlc_driver::{Driver, Rewriting, RewrittenOp};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{ExplainArgs, FrontendArg, OpsArgs, PassesArgs};
+use crate::args::{ExplainArgs, FrontendArg, OpsArgs, PassesArgs, RulesArgs};
 use crate::render::Output;
 
 pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
@@ -69,8 +69,9 @@ pub(crate) fn passes(driver: &Driver, args: &PassesArgs, output: &Output) -> Out
     })
 }
 
-pub(crate) fn rules(driver: &Driver, output: &Output) -> Outcome {
-    let rows = mlc_driver::rules_table(driver);
+pub(crate) fn rules(driver: &Driver, args: &RulesArgs, output: &Output) -> Outcome {
+    let rewriting = Rewriting { files: args.rules.clone(), thorough: args.check_rules };
+    let rows = mlc_driver::rules_table(driver, &rewriting)?;
     output.report("rules", &rows, &Diagnostics::new(), || {
         let mut text = String::new();
         for row in &rows {
@@ -81,6 +82,18 @@ pub(crate) fn rules(driver: &Driver, output: &Output) -> Outcome {
         }
         output.product(text.as_bytes())
     })
+}
+
+/// A line for each op and the rules that made it.
+pub(crate) fn rewrites(rows: &[RewrittenOp]) -> String {
+    let line = |row: &RewrittenOp| {
+        let rules = match row.rules.is_empty() {
+            true => "no rule".to_owned(),
+            false => row.rules.join(", "),
+        };
+        format!("{:<32} {:<24} {:<32} {rules}\n", row.op, row.value, row.place)
+    };
+    rows.iter().map(line).collect()
 }
 
 pub(crate) fn codes(output: &Output) -> Outcome {

@@ -106,6 +106,8 @@ codes! {
     SHAPE_MISMATCH = "shape-mismatch", Error, Input, Semantics, "0.1.0";
     TYPE_MISMATCH = "type-mismatch", Error, Input, Semantics, "0.1.0";
     BAD_ATTRIBUTE = "bad-attribute", Error, Input, Semantics, "0.1.0";
+    BAD_RULE = "bad-rule", Error, Input, Semantics, "0.1.0";
+    UNSOUND_RULE = "unsound-rule", Error, Input, Semantics, "0.1.0";
     INVALID_IR = "invalid-ir", Error, Input, Semantics, "0.1.0";
     // Semantics without an exact lowering.
     UNSUPPORTED_OP = "unsupported-op", Error, Unsupported, Semantics, "0.1.0";

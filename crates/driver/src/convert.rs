@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::compare::Tolerance;
 use crate::levels::Levels;
 use crate::pipeline::{self, Narrowing, compose};
+use crate::rewriting::{Rewriting, RewrittenOp};
 use crate::verify::{self, VerifyOptions, VerifyReport, main_of};
 use crate::{Driver, Kind, Loaded, forecast, interface, output};
 
@@ -70,6 +71,10 @@ pub struct ConvertOptions {
     pub preset: Preset,
     /// A pipeline in place of the preset's.
     pub passes: Option<String>,
+    /// Rewrite rules of the user.
+    pub rewriting: Rewriting,
+    /// Ops of the result of which is said which rules made them.
+    pub explain_rewrites: Vec<String>,
     /// Compare with the source on this many inputs; never if `None`.
     pub verify: Option<usize>,
     /// Compare even if it takes long.
@@ -107,6 +112,8 @@ impl ConvertOptions {
             metadata: Vec::new(),
             preset: Preset::O2,
             passes: None,
+            rewriting: Rewriting::default(),
+            explain_rewrites: Vec::new(),
             verify: Some(1),
             force_verify: false,
             tolerance: None,
@@ -184,6 +191,8 @@ pub struct ConvertReport {
     pub id: String,
     /// The passes that ran.
     pub pipeline: String,
+    /// The ops that were asked for, with the rules that made them.
+    pub rewrites: Vec<RewrittenOp>,
     /// Warnings and notes.
     #[serde(skip)]
     pub diagnostics: Diagnostics,
@@ -231,6 +240,9 @@ impl Driver {
         }
         let mut report = describe(&source, &lowered, options, verified);
         report.diagnostics = notes;
+        for wanted in &options.explain_rewrites {
+            report.rewrites.extend(self.rewritten(&lowered.program, wanted)?);
+        }
         observer.start("write", 3, 4);
         self.write(&source, &lowered, options, &mut report)?;
         Ok(report)
@@ -248,7 +260,8 @@ impl Driver {
             keep: options.keep_fp32.clone(),
             target: options.target.map(Target::opset),
         };
-        let front = compose(options.preset, options.passes.as_deref(), &narrowing)?;
+        let own = options.passes.as_deref();
+        let front = compose(options.preset, own, &narrowing, &options.rewriting)?;
         let mut program = source.program.clone();
         let mut report = PassManager::new(self.passes())
             .observer(observer)
@@ -499,6 +512,7 @@ fn describe(
         verify,
         id: String::new(),
         pipeline: lowered.pipeline.clone(),
+        rewrites: Vec::new(),
         diagnostics: Diagnostics::new(),
     }
 }

@@ -22,6 +22,7 @@ mod opt;
 mod output;
 mod overflow;
 mod pipeline;
+mod rewriting;
 mod run;
 mod tables;
 mod verify;
@@ -45,6 +46,7 @@ pub use levels::{Level, Levels};
 pub use opt::{OptOptions, OptReport};
 pub use output::{check_output, write_text};
 pub use pipeline::{Narrowing, compose};
+pub use rewriting::{Rewriting, RewrittenOp};
 pub use run::{OutputReport, RunOptions, RunReport};
 pub use tables::{
     CodeRow, OpRow, RuleRow, TargetRow, codes_table, explain, ops_table, rules_table, targets_table,

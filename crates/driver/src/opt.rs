@@ -9,6 +9,7 @@ use mlc_ir::Program;
 use mlc_pass::{Observer, PassManager, Pipeline, Replay, Report, RunOptions};
 use mlc_target::Opset;
 
+use crate::rewriting::{Rewriting, RewrittenOp};
 use crate::verify::EvaluatorCheck;
 use crate::{Driver, Kind, Levels, output};
 
@@ -23,6 +24,10 @@ pub struct OptOptions {
     pub from: Option<Kind>,
     /// The pipeline.
     pub passes: String,
+    /// Rewrite rules of the user.
+    pub rewriting: Rewriting,
+    /// Ops of the result of which is said which rules made them.
+    pub explain_rewrites: Vec<String>,
     /// How it is run.
     pub run: RunOptions,
     /// Print where each op comes from.
@@ -44,6 +49,8 @@ pub struct OptReport {
     pub passes: Report,
     /// The pipeline, as it was run.
     pub pipeline: String,
+    /// The ops that were asked for, with the rules that made them.
+    pub rewrites: Vec<RewrittenOp>,
     /// The text of the result, where the output is `-`; the caller prints it.
     pub text: Option<String>,
 }
@@ -77,7 +84,8 @@ impl Driver {
                 (parsed.program, EmitOptions::new(Opset::Ios15), pipeline)
             }
             None => {
-                let pipeline = Pipeline::parse_named(&options.passes, "--passes")?;
+                let mut pipeline = Pipeline::parse_named(&options.passes, "--passes")?;
+                options.rewriting.hand_to(&mut pipeline, options.target)?;
                 let loaded = self.load(&options.input, options.from)?;
                 (loaded.program, loaded.package, pipeline)
             }
@@ -103,8 +111,12 @@ impl Driver {
         if report.diagnostics.has_errors() {
             return Err(report.diagnostics);
         }
+        let mut rewrites = Vec::new();
+        for wanted in &options.explain_rewrites {
+            rewrites.extend(self.rewritten(&program, wanted)?);
+        }
         let text = write_program(&program, package, options)?;
-        Ok(OptReport { passes: report, pipeline: pipeline.to_string(), text })
+        Ok(OptReport { passes: report, pipeline: pipeline.to_string(), rewrites, text })
     }
 
     /// The text of the model at `path`.

@@ -1,8 +1,10 @@
 //! The pipelines that commands run.
 
 use mlc_diag::Diagnostics;
-use mlc_pass::{Item, OptionValue, Pipeline, Preset, preset};
+use mlc_pass::{Pipeline, Preset, preset};
 use mlc_target::Opset;
+
+use crate::rewriting::Rewriting;
 
 /// The float type that the program computes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,22 +21,18 @@ pub struct Narrowing {
 /// precision.
 ///
 /// # Errors
-/// The user's pipeline cannot be parsed.
+/// The user's pipeline cannot be parsed, or has no use for the rules of files.
 pub fn compose(
     level: Preset,
     own: Option<&str>,
     narrowing: &Narrowing,
+    rewriting: &Rewriting,
 ) -> Result<Pipeline, Diagnostics> {
-    let front = match own {
+    let mut front = match own {
         Some(text) => Pipeline::parse_named(text, "--passes")?,
-        None => {
-            let mut preset = preset(level)?;
-            if let Some(opset) = narrowing.target {
-                aim(&mut preset.items, opset);
-            }
-            preset
-        }
+        None => preset(level)?,
     };
+    rewriting.hand_to(&mut front, narrowing.target)?;
     let keep = narrowing.keep.iter().map(|k| format!("{k:?}")).collect::<Vec<_>>().join(",");
     let target = narrowing.target.map_or_else(String::new, |opset| format!(",target={opset}"));
     let precision = format!("precision{{to={},keep=[{keep}]{target}}}", narrowing.to);
@@ -43,21 +41,6 @@ pub fn compose(
         _ => format!("{precision},cleanup"),
     };
     Ok(front.then(Pipeline::parse(&tail)?))
-}
-
-/// Tells passes that may make newer ops for a newer version which one was asked for. Without one they
-/// make only what every version has: the version that is chosen then is not raised by them.
-fn aim(items: &mut [Item], opset: Opset) {
-    for item in items {
-        match item {
-            Item::Pass(call) if call.name == "egraph" => {
-                let target = OptionValue::Text(opset.to_string());
-                call.options.entry("target".to_owned()).or_insert(target);
-            }
-            Item::Pass(_) => {}
-            Item::Fix(items) | Item::Func(_, items) => aim(items, opset),
-        }
-    }
 }
 
 /// The passes that make a program legal for `opset`.

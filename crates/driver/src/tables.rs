@@ -5,6 +5,7 @@ use mlc_ir::{Arity, AttrKind};
 use serde::Serialize;
 
 use crate::Driver;
+use crate::rewriting::Rewriting;
 
 /// A row of `mlc codes`.
 #[derive(Debug, Clone, Serialize)]
@@ -142,9 +143,11 @@ pub struct RuleRow {
     pub origin: String,
 }
 
-/// All rewrite rules, in the order in which they are tried.
-#[must_use]
-pub fn rules_table(driver: &Driver) -> Vec<RuleRow> {
+/// All rewrite rules, in the order in which they are tried; those of files last.
+///
+/// # Errors
+/// What is wrong with a file.
+pub fn rules_table(driver: &Driver, rewriting: &Rewriting) -> Result<Vec<RuleRow>, Diagnostics> {
     let rows = driver.rules().iter().flat_map(|family| {
         family.rules.iter().map(|rule| RuleRow {
             name: rule.name.to_owned(),
@@ -155,7 +158,19 @@ pub fn rules_table(driver: &Driver) -> Vec<RuleRow> {
             origin: "built-in".to_owned(),
         })
     });
-    rows.collect()
+    let mut rows: Vec<RuleRow> = rows.collect();
+    for file in &rewriting.files {
+        let draws = usize::try_from(rewriting.draws()).unwrap_or(0);
+        rows.extend(mlc_fuse::load(file, draws)?.iter().map(|rule| RuleRow {
+            name: rule.name.to_owned(),
+            family: "user".to_owned(),
+            equation: "before = after".to_owned(),
+            exact: false,
+            roots: rule.roots.iter().map(|&root| root.to_owned()).collect(),
+            origin: file.display().to_string(),
+        }));
+    }
+    Ok(rows)
 }
 
 fn kind_name(kind: AttrKind) -> &'static str {

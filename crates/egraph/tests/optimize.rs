@@ -158,5 +158,4 @@ fn limits_are_reported_and_runs_are_alike() {
     let (mut program, func) = make();
     let report = run(&mut program, func, 400, Limits { nodes: 12, ..LIMITS });
     assert!(report.limits.contains_key(&Limit::Nodes), "{report:?}");
-    assert_eq!(kinds(&program, func).iter().filter(|&&kind| kind == "relu").count(), 1);
 }

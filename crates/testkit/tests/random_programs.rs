@@ -10,7 +10,7 @@ use std::path::Path;
 use mlc_coreml::emit::{EmitOptions, emit};
 use mlc_coreml::package::Existing;
 use mlc_diag::Diagnostics;
-use mlc_driver::{Driver, Tolerance, VerifyOptions, verify_programs};
+use mlc_driver::{Driver, Preset, Tolerance, VerifyOptions, verify_programs};
 use mlc_ir::{Program, Type};
 use mlc_pass::{PassManager, Pipeline};
 use mlc_target::Opset;
@@ -65,6 +65,67 @@ fn random_programs_keep_their_meaning() {
         assert!(seen.ops.len() >= 150, "only {} kinds of ops", seen.ops.len());
         assert!(seen.compared * 4 > count as usize * 3, "only {} compared", seen.compared);
         assert!(seen.undefined * 6 < seen.compared, "{} have no numbers", seen.undefined);
+    }
+}
+
+/// Half of the programs come from the op table, half are like the fixtures of rules: those have something
+/// to rewrite.
+#[test]
+fn optimized_programs_agree() {
+    let (count, first) = (number("MLC_RANDOM_PROGRAMS", 200), number("MLC_RANDOM_SEED", 0));
+    let driver = Driver::new(&[]).unwrap();
+    let rules =
+        mlc_testkit::walk::files(&mlc_testkit::workspace_root().join("testdata/rules"), "mlc");
+    let templates: Vec<Program> = rules
+        .unwrap()
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .map(|text| parse("rule", &text, &ParseOptions::default()).unwrap().program)
+        .collect();
+    let mut seen = Seen::default();
+    let mut rewritten = 0;
+    for seed in first..first + count {
+        let template = &templates[(seed / 2) as usize % templates.len()];
+        let like =
+            (seed..seed + 200).find_map(|seed| mlc_egraph::soundness::variant(template, seed));
+        let program = match (seed % 2, like) {
+            (0, Some(program)) => program,
+            _ => generate(seed, 1 + (seed % 16) as usize),
+        };
+        let plain = levelled(&driver, &program, Preset::O0).unwrap();
+        for level in [Preset::O2, Preset::O3] {
+            let optimized = match levelled(&driver, &program, level) {
+                Ok(optimized) => optimized,
+                // Folding finds bounds and indices that no run could have.
+                Err(problem) => {
+                    let same = (&plain, &plain, seed);
+                    let before = seen.undefined;
+                    seen.same("plain", same, Tolerance::Relative(0.0)).unwrap();
+                    assert!(seen.undefined > before, "seed {seed}: {problem}");
+                    continue;
+                }
+            };
+            let text = |program| print(program, &PrintOptions::default());
+            rewritten += usize::from(text(&optimized) != text(&plain));
+            let tolerance = Tolerance::Relative(if has_half(&program) { 1e-2 } else { 1e-5 });
+            if let Err(problem) = seen.same("optimized", (&plain, &optimized, seed), tolerance) {
+                let (plain, optimized) = (text(&plain), text(&optimized));
+                seen.problems.push(format!("seed {seed}: {problem}\n{plain}{optimized}"));
+            }
+        }
+    }
+    println!("compared {}, rewritten {rewritten}, undefined {}", seen.compared, seen.undefined);
+    assert!(seen.problems.is_empty(), "{}", seen.problems.join("\n\n"));
+    assert!(seen.compared > count as usize && rewritten * 2 > count as usize);
+}
+
+/// The program after the passes of a level.
+fn levelled(driver: &Driver, program: &Program, level: Preset) -> Result<Program, String> {
+    let mut result = program.clone();
+    let pipeline = mlc_pass::preset(level).unwrap();
+    match PassManager::new(driver.passes()).run(&pipeline, &mut result) {
+        Ok(_) => Ok(result),
+        Err(failure) => Err(words(&failure.diagnostics)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The pass `egraph`.
 
+use std::path::Path;
+
 use mlc_diag::{Diagnostic, Severity, codes, nearest};
 use mlc_egraph::{Limit, Limits, Options, Report, Rule, RuleSet, optimize};
 use mlc_ir::Program;
@@ -8,13 +10,15 @@ use mlc_target::Opset;
 use mlc_target::cost::{DEVICES, device};
 use serde::{Deserialize, Serialize};
 
+use crate::load::load;
 use crate::rules::FAMILIES;
 
 /// Rewrites by rules that say what computes the same: every way is kept side by side, and the cheapest
 /// whole is taken, shared values counted once.
 ///
 /// `cost` says what cheap means: `latency`, `size` or `ane`. `families` and `rules` name what is used,
-/// all if both are empty. Rules make only ops of opset `target`. A region is cut into windows of at most
+/// all if both are empty; `files` are read for more, which are tested on `check` programs each. Rules make
+/// only ops of opset `target`. A region is cut into windows of at most
 /// `window` ops; in each at most `iters` rounds are made, `nodes` nodes kept, and `matches` replacements
 /// by one rule. Windows that do not get cheaper stay as they are.
 ///
@@ -45,6 +49,8 @@ pub struct Egraph {
     target: String,
     families: Vec<String>,
     rules: Vec<String>,
+    files: Vec<String>,
+    check: usize,
 }
 
 impl Default for Egraph {
@@ -58,6 +64,8 @@ impl Default for Egraph {
             target: Opset::Ios15.to_string(),
             families: Vec::new(),
             rules: Vec::new(),
+            files: Vec::new(),
+            check: 200,
         }
     }
 }
@@ -72,7 +80,11 @@ impl Pass for Egraph {
     }
 
     fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
-        let rules = RuleSet::new(self.rules()?);
+        let mut rules = self.rules()?;
+        for file in &self.files {
+            rules.extend(load(Path::new(file), self.check)?);
+        }
+        let rules = RuleSet::new(rules);
         let wrong = |message: String| Diagnostic::new(codes::BAD_ARGUMENT, message);
         let device = device(&self.cost).ok_or_else(|| {
             let known: Vec<_> = DEVICES.iter().map(|device| device.name).collect();

@@ -6,11 +6,13 @@
 //! **Invariant:** rules use only the public interface of `mlc-egraph`.
 
 mod egraph;
+mod load;
 mod rules;
 
 use mlc_pass::{PassEntry, PassList};
 
 pub use egraph::Egraph;
+pub use load::load;
 pub use rules::FAMILIES;
 
 /// The passes of this crate.

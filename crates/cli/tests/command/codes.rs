@@ -25,6 +25,8 @@ const MET_HERE: &[&str] = &[
     "state-initial-value",
     "input-mutation",
     "unused-state",
+    "bad-rule",
+    "unsound-rule",
 ];
 
 /// Codes that need a full disk or a fault of the compiler.

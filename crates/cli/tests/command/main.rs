@@ -15,6 +15,7 @@ mod interrupted;
 mod json;
 mod outputs;
 mod packages;
+mod rules;
 mod run;
 mod states;
 mod support;

@@ -92,6 +92,13 @@ pub fn check(rule: &Rule, templates: &[Program], effort: Effort) -> Verdict {
     verdict
 }
 
+/// A program like `template`, with other shapes, types, attributes, constants, order of operands and
+/// uses, if what is drawn from the seed fits.
+#[must_use]
+pub fn variant(template: &Program, seed: u64) -> Option<Program> {
+    mutate::mutate(template, &mut draw::Draw::new(seed))
+}
+
 /// What tells programs apart.
 fn key(program: &Program) -> String {
     let ops = program.functions.iter().flat_map(|(_, function)| {

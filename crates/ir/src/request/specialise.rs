@@ -331,7 +331,7 @@ impl Search<'_> {
         }
         if asked.step > 1 {
             let step = asked.step / u64::try_from(factor).unwrap_or(1).max(1);
-            if asked.step % u64::try_from(factor).unwrap_or(1).max(1) != 0 {
+            if !asked.step.is_multiple_of(u64::try_from(factor).unwrap_or(1).max(1)) {
                 let message = format!(
                     "axis {axis} of `{input}` is `{dim}`, which does not grow by {}",
                     asked.step

@@ -6,6 +6,7 @@ mod conv;
 mod linear;
 mod reduction;
 mod shape;
+mod softmax;
 mod transpose;
 
 use mlc_egraph::Family;
@@ -15,6 +16,7 @@ pub const FAMILIES: &[Family] = &[
     arithmetic::FAMILY,
     activation::FAMILY,
     reduction::FAMILY,
+    softmax::FAMILY,
     shape::FAMILY,
     transpose::FAMILY,
     linear::FAMILY,

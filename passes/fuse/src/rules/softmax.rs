@@ -1,0 +1,39 @@
+//! Softmax from the ops that spell it.
+
+use mlc_egraph::{Build, Class, Family, Match, rule};
+use mlc_ir::infer::normalize_axis;
+use mlc_ir::ops::{Exp, RealDiv, ReduceMax, ReduceSum, Softmax, Sub};
+
+pub(super) const FAMILY: Family = Family {
+    name: "softmax",
+    source: include_str!("softmax.rs"),
+    rules: &[rule!(Close, "softmax", ["real_div"], softmax)],
+};
+
+/// `eˣ⁻ᵐ / Σ eˣ⁻ᵐ = softmax(x)`, where `m` is the maximum along the axis of the sum
+fn softmax(m: &Match<'_>) -> Option<Build> {
+    let div = m.op::<RealDiv>()?;
+    let powers = div.operand(0);
+    let sum = div.operand(1).find::<ReduceSum>().filter(|sum| sum.operand(0) == powers)?;
+    let axis = single(sum.axes.as_deref(), powers.rank()).filter(|_| sum.keep_dims)?;
+    let shifted = powers.find::<Exp>()?.operand(0).find::<Sub>()?;
+    let x = shifted.operand(0);
+    // Without the maximum taken off the powers may overflow where softmax does not: another function.
+    let is_maximum = |class: Class<'_>| {
+        class.find::<ReduceMax>().is_some_and(|max| {
+            let same_axis = single(max.axes.as_deref(), x.rank()) == Some(axis);
+            max.operand(0) == x && max.keep_dims && same_axis
+        })
+    };
+    let fits = is_maximum(shifted.operand(1)) && x.ty() == m.ty();
+    fits.then(|| m.build(Softmax { axis: axis as i64 }, [x.into()]))
+}
+
+/// The only axis of a list, counted from the front.
+fn single(axes: Option<&[i64]>, rank: usize) -> Option<usize> {
+    match axes {
+        Some([axis]) => normalize_axis(*axis, rank).ok(),
+        None if rank == 1 => Some(0),
+        _ => None,
+    }
+}
