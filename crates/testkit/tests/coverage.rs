@@ -38,8 +38,7 @@ const DTYPES: [(&str, &str, &[&str]); 7] = [
 ];
 
 /// Modes that cannot be: op, mode and why.
-const IMPOSSIBLE: [(&str, &str, &str); 9] = [
-    ("affine", "align_corners = false", AFFINE),
+const IMPOSSIBLE: [(&str, &str, &str); 8] = [
     ("affine", "coordinates_mode = normalized_zero_to_one", AFFINE),
     ("affine", "coordinates_mode = unnormalized", AFFINE),
     ("affine", "padding_mode = border", AFFINE),
@@ -49,7 +48,7 @@ const IMPOSSIBLE: [(&str, &str, &str); 9] = [
     ("gru", "direction = bidirectional", "only `lstm` runs both ways"),
     ("rnn", "direction = bidirectional", "only `lstm` runs both ways"),
 ];
-const AFFINE: &str = "MIL defines one mode";
+const AFFINE: &str = "MIL defines no other mode";
 
 /// The fixtures of an op and the modes that they run.
 #[derive(Default)]

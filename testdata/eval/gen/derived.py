@@ -11,6 +11,7 @@ import pathlib
 import struct
 
 import numpy as np
+import torch
 
 from common import Family, Sub
 
@@ -293,6 +294,17 @@ for op, attr in [("gather_along_axis", "validate_indices"), ("gather_nd", "valid
 case, operands, results = next(c for c in CASES["reverse_sequence"] if "batch_axis" in c[0]["attrs"])
 axis = case["attrs"]["batch_axis"] - operands["x"][0].ndim
 add(case, operands, results, case["tolerance"], case["attrs"] | {"batch_axis": axis})
+
+# Pixels that divide the image, as torch has them by default.
+theta = torch.tensor([[[0.8, 0.3, 0.1], [-0.2, 1.1, -0.3]], [[1, 0, 0], [0, 1, 0]]])
+photo = torch.arange(24, dtype=torch.float32).reshape(2, 1, 3, 4)
+for size in [(2, 1, 3, 4), (2, 1, 5, 2), (2, 1, 1, 1)]:
+    grid = torch.nn.functional.affine_grid(theta, list(size), align_corners=False)
+    want = torch.nn.functional.grid_sample(photo, grid, align_corners=False)
+    f.case("affine", {"x": photo, "transform_matrix": theta.reshape(2, 6)}, want,
+           {"output_height": size[2], "output_width": size[3], "sampling_mode": "bilinear",
+            "padding_mode": "constant", "padding_value": 0.0, "align_corners": False,
+            "coordinates_mode": "normalized_minus_one_to_one"}, tol=(1e-4, 1e-5))
 
 # A few more.
 f.case("fill", {"shape": np.array([2, 2], np.int32), "value": np.array(2.5, np.float32)},

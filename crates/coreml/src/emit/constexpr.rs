@@ -37,7 +37,8 @@ pub(super) fn stored(
         return as_bytes(tensor);
     }
     match name {
-        "lut" => tensor.reshape(&[tensor.count() as u64]),
+        // Indices of 8 bits are bytes as they are.
+        "lut" | "indices" => tensor.reshape(&[tensor.count() as u64]),
         _ => Ok(tensor.clone()),
     }
 }
@@ -75,7 +76,20 @@ pub(super) fn shape(
 
 #[cfg(test)]
 mod tests {
-    use super::is_flat_table;
+    use mlc_target::Opset;
+    use mlc_tensor::{DType, Tensor};
+
+    use super::{is_flat_table, stored};
+
+    #[test]
+    fn indices_of_the_older_form_are_bytes() {
+        let older = mlc_target::signature("constexpr_lut_to_dense", Opset::Ios16).unwrap();
+        for (dtype, bytes) in [(DType::U1, 1), (DType::U4, 3), (DType::U6, 5), (DType::U8, 6)] {
+            let indices = Tensor::from_i64s(dtype, &[2, 3], &[0, 1, 1, 0, 1, 0]).unwrap();
+            let stored = stored("indices", &indices, older).unwrap();
+            assert_eq!((stored.dtype(), stored.shape()), (DType::U8, &[bytes][..]), "{dtype}");
+        }
+    }
 
     #[test]
     fn tables_with_groups_or_vectors_are_not_flat() {

@@ -53,7 +53,7 @@ impl Kernel for Affine {
         let [batch, _, rows, columns] = image(x)?;
         let size = |n: i64| usize::try_from(n).unwrap_or(0);
         let (height, width) = (size(self.output_height), size(self.output_width));
-        if height < 2 || width < 2 {
+        if self.align_corners && (height < 2 || width < 2) {
             return Err(EvalError::unsupported(format!(
                 "`affine` to {height}x{width}: the corners of an extent of 1 are not defined"
             )));
@@ -65,18 +65,22 @@ impl Kernel for Affine {
             let message = format!("{} matrices for {batch} images", matrices.len());
             return Err(EvalError::undefined(message));
         }
-        let corner = |i: usize, n: usize| 2.0 * i as f64 / (n - 1) as f64 - 1.0;
+        let point = |i: usize, n: usize| match self.align_corners {
+            true => 2.0 * i as f64 / (n - 1) as f64 - 1.0,
+            false => (2.0 * i as f64 + 1.0) / n as f64 - 1.0,
+        };
+        let pixel = |at: f64, n: usize| match self.align_corners {
+            true => (at + 1.0) / 2.0 * (n as f64 - 1.0),
+            false => (at + 1.0) / 2.0 * n as f64 - 0.5,
+        };
         let mut points = Vec::with_capacity(batch * height * width);
         for n in 0..batch {
             let [a0, a1, a2, b0, b1, b2] = matrices[n % matrices.len()];
             for h in 0..height {
                 for w in 0..width {
-                    let (x, y) = (corner(w, width), corner(h, height));
+                    let (x, y) = (point(w, width), point(h, height));
                     let at = [a0 * x + a1 * y + a2, b0 * x + b1 * y + b2];
-                    points.push([
-                        (at[0] + 1.0) / 2.0 * (columns as f64 - 1.0),
-                        (at[1] + 1.0) / 2.0 * (rows as f64 - 1.0),
-                    ]);
+                    points.push([pixel(at[0], columns), pixel(at[1], rows)]);
                 }
             }
         }

@@ -25,9 +25,10 @@ op! {
     } + Pure => infer_resample;
 
     /// `resample` of `x` at `x' = a₀x + a₁y + a₂`, `y' = b₀x + b₁y + b₂` for each point `(x, y)` of a
-    /// grid of `output_height` by `output_width` with corners at ±1; `transform_matrix[b or 0]` is
-    /// `(a₀, a₁, a₂, b₀, b₁, b₂)`. Bilinear, constant 0 outside, corners aligned: the other modes
-    /// are not defined.
+    /// grid of `output_height` by `output_width`, whose corner points are at ±1 with `align_corners`,
+    /// and without it whose pixels divide −1 to 1 and have their points in the middle;
+    /// `transform_matrix[b or 0]` is `(a₀, a₁, a₂, b₀, b₁, b₂)`. Bilinear and constant 0 outside: the
+    /// other modes are not defined.
     "affine" = Affine(x: One, transform_matrix: One) {
         output_height: i64,
         output_width: i64,
@@ -105,12 +106,11 @@ fn infer_affine(op: &Affine, cx: &InferCx<'_>) -> OpResult<Inferred> {
         ("padding_mode", op.padding_mode == ResamplePadding::Constant),
         ("padding_value", op.padding_value.0 == 0.0),
         ("coordinates_mode", op.coordinates_mode == CoordinatesMode::NormalizedMinusOneToOne),
-        ("align_corners", op.align_corners),
     ];
     if let Some((name, _)) = defined.iter().find(|(_, fits)| !fits) {
         return Err(OpError::attr(format!(
-            "`affine` is defined for bilinear, constant 0, normalized_minus_one_to_one, aligned \
-             corners alone; `{name}` differs: compute coordinates for `resample`"
+            "`affine` is defined for bilinear, constant 0, normalized_minus_one_to_one alone; \
+             `{name}` differs: compute coordinates for `resample`"
         )));
     }
     let fits = match &matrix.shape[..] {
@@ -298,8 +298,8 @@ mod tests {
             align_corners: true,
         };
         assert!(op.clone().build(&mut b, v[0], matrix).is_ok());
-        let other = Affine { align_corners: false, ..op };
+        let other = Affine { padding_value: F64(1.0), ..op };
         let error = other.build(&mut b, v[0], matrix).unwrap_err();
-        assert!(error.message.contains("`align_corners` differs"), "{error}");
+        assert!(error.message.contains("`padding_value` differs"), "{error}");
     }
 }

@@ -264,7 +264,7 @@ fn affine(k: &mut Kitchen<'_, '_>) -> OpResult<Made> {
         padding_mode: ResamplePadding::Constant,
         padding_value: F64(0.0),
         coordinates_mode: CoordinatesMode::NormalizedMinusOneToOne,
-        align_corners: true,
+        align_corners: k.draw.below(2) == 0,
     };
     Made::of(vec![op.build(k.b, x, matrix)?])
 }
