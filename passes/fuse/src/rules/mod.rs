@@ -1,6 +1,7 @@
 //! The rules, by family.
 
 mod activation;
+mod algebra;
 mod arithmetic;
 mod conv;
 mod linear;
@@ -14,6 +15,7 @@ use mlc_egraph::Family;
 /// All families, in the order in which their rules are tried.
 pub const FAMILIES: &[Family] = &[
     arithmetic::FAMILY,
+    algebra::FAMILY,
     activation::FAMILY,
     reduction::FAMILY,
     softmax::FAMILY,
