@@ -8,9 +8,50 @@ pub(super) const FAMILY: Family = Family {
     source: include_str!("conv.rs"),
     rules: &[
         rule!(Close, "conv-bias", ["add"], conv_bias),
+        rule!(Close, "conv-scale", ["mul"], conv_scale),
         rule!(Close, "conv-batch-norm", ["batch_norm"], conv_batch_norm),
     ],
 };
+
+/// The elements of a constant that differ along the channels alone, as a vector of one or `channels`
+/// elements; `rank` is that of what it is broadcast to.
+fn along_channels(m: &Match<'_>, c: Class<'_>, (rank, channels): (usize, u64)) -> Option<Build> {
+    c.constant()?;
+    let mut shape = c.static_shape()?;
+    while shape.len() < rank {
+        shape.insert(0, 1);
+    }
+    let single = shape.iter().all(|&n| n == 1);
+    let along = shape.iter().enumerate().all(|(i, &n)| n == if i == 1 { channels } else { 1 });
+    if !single && !along {
+        return None;
+    }
+    let count = if single { 1 } else { i64::try_from(channels).ok()? };
+    Some(m.build(Reshape {}, [c.into(), m.ints(&[count])?]))
+}
+
+/// `conv(x, W, b) · c = conv(x, W·c, b·c)` for a constant `c` along the channels
+fn conv_scale(m: &Match<'_>) -> Option<Build> {
+    let (inner, c) = m.op::<Mul>()?.with_constant()?;
+    let conv = inner.find::<Conv>()?;
+    let weight = conv.operand(1);
+    weight.constant()?;
+    let channels = weight.static_shape()?[0];
+    if inner.ty() != m.ty() || weight.dtype() != c.dtype() {
+        return None;
+    }
+    let flat = along_channels(m, c, (inner.rank(), channels))?;
+    let mut column = vec![1; weight.rank()];
+    column[0] = -1;
+    let scaled =
+        m.build(Mul {}, [weight.into(), m.build(Reshape {}, [flat.clone(), m.ints(&column)?])]);
+    let mut operands = vec![conv.operand(0).into(), scaled];
+    if let Some(bias) = conv.opt(2) {
+        bias.constant().filter(|_| bias.dtype() == c.dtype())?;
+        operands.push(m.build(Mul {}, [bias.into(), flat]));
+    }
+    Some(Build::of(conv.payload().clone(), operands))
+}
 
 /// `conv(x, W, b) + c = conv(x, W, b + c)` for a constant `c` along the channels
 fn conv_bias(m: &Match<'_>) -> Option<Build> {

@@ -1,13 +1,14 @@
 //! Products of matrices with constant weights.
 
 use mlc_egraph::{Build, Family, Match, rule};
-use mlc_ir::ops::{Add, Linear, Matmul, Reshape, Transpose};
+use mlc_ir::ops::{Add, Linear, Matmul, Mul, Reshape, Transpose};
 
 pub(super) const FAMILY: Family = Family {
     name: "linear",
     source: include_str!("linear.rs"),
     rules: &[
         rule!(Close, "linear-of-matmul", ["matmul"], linear_of_matmul),
+        rule!(Close, "linear-scale", ["mul"], linear_scale),
         rule!(Close, "linear-bias", ["add"], linear_bias),
     ],
 };
@@ -27,6 +28,30 @@ fn linear_of_matmul(m: &Match<'_>) -> Option<Build> {
         false => m.build(Transpose { perm: vec![1, 0] }, [weight.into()]),
     };
     Some(m.build(Linear {}, [x.into(), rows]))
+}
+
+/// `linear(x, W, b) · c = linear(x, W·c, b·c)` for a constant `c` along the last axis
+fn linear_scale(m: &Match<'_>) -> Option<Build> {
+    let (inner, c) = m.op::<Mul>()?.with_constant()?;
+    let linear = inner.find::<Linear>()?;
+    let weight = linear.operand(1);
+    weight.constant()?;
+    let rows = weight.static_shape()?[0];
+    let shape = c.static_shape()?;
+    let (last, rest) = shape.split_last().map_or((1, &[][..]), |(&last, rest)| (last, rest));
+    let along = (last == rows || last == 1) && rest.iter().all(|&n| n == 1);
+    if !along || inner.ty() != m.ty() || weight.dtype() != c.dtype() {
+        return None;
+    }
+    let flat = m.build(Reshape {}, [c.into(), m.ints(&[-1])?]);
+    let column = m.build(Reshape {}, [flat.clone(), m.ints(&[-1, 1])?]);
+    let scaled = m.build(Mul {}, [weight.into(), column]);
+    let mut operands = vec![linear.operand(0).into(), scaled];
+    if let Some(bias) = linear.opt(2) {
+        bias.constant().filter(|_| bias.dtype() == c.dtype())?;
+        operands.push(m.build(Mul {}, [bias.into(), flat]));
+    }
+    Some(Build::of(Linear {}, operands))
 }
 
 /// `linear(x, W, b) + c = linear(x, W, b + c)` for a constant `c` along the last axis

@@ -4,6 +4,7 @@ mod activation;
 mod algebra;
 mod arithmetic;
 mod conv;
+mod join;
 mod linear;
 mod reduction;
 mod shape;
@@ -21,6 +22,7 @@ pub const FAMILIES: &[Family] = &[
     softmax::FAMILY,
     shape::FAMILY,
     transpose::FAMILY,
+    join::FAMILY,
     linear::FAMILY,
     conv::FAMILY,
 ];

@@ -3,7 +3,7 @@
 use mlc_egraph::{Build, Family, Match, rule};
 use mlc_ir::Trait;
 use mlc_ir::infer::normalize_axis;
-use mlc_ir::ops::{Matmul, Transpose};
+use mlc_ir::ops::{Matmul, Reshape, Transpose};
 
 pub(super) const FAMILY: Family = Family {
     name: "transpose",
@@ -12,6 +12,7 @@ pub(super) const FAMILY: Family = Family {
         rule!(Exact, "transpose-of-transpose", ["transpose"], transpose_of_transpose),
         rule!(Exact, "transpose-identity", ["transpose"], transpose_identity),
         rule!(Exact, "transpose-after-unary", UNARY, transpose_after_unary),
+        rule!(Exact, "transpose-after-binary", BINARY, transpose_after_binary),
         rule!(Close, "matmul-of-transpose", ["matmul"], matmul_of_transpose),
     ],
 };
@@ -60,6 +61,25 @@ const UNARY: [&str; 40] = [
     "thresholded_relu",
 ];
 
+/// Ops of two operands that are computed element by element.
+const BINARY: [&str; 15] = [
+    "add",
+    "equal",
+    "floor_div",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "maximum",
+    "minimum",
+    "mod",
+    "mul",
+    "not_equal",
+    "pow",
+    "real_div",
+    "sub",
+];
+
 /// The permutation with axes counted from the front.
 pub(super) fn axes(perm: &[i64]) -> Option<Vec<i64>> {
     let from_front = |&p: &i64| normalize_axis(p, perm.len()).ok().map(|axis| axis as i64);
@@ -90,6 +110,41 @@ fn transpose_after_unary(m: &Match<'_>) -> Option<Build> {
     let inner = m.operand(0).find::<Transpose>()?;
     let value = m.build(f.payload().clone(), [inner.operand(0).into()]);
     Some(m.build(Transpose { perm: inner.perm.clone() }, [value]))
+}
+
+/// `f(transpose(x, p), transpose(y, p)) = transpose(f(x, y), p)`, one of the two a constant or both
+/// permuted alike
+fn transpose_after_binary(m: &Match<'_>) -> Option<Build> {
+    let f = m.any();
+    let operands = [f.operand(0), f.operand(1)];
+    let found = operands.map(|class| class.find::<Transpose>());
+    let perm = axes(&found.into_iter().flatten().next()?.perm)?;
+    let mut inverse = vec![0; perm.len()];
+    for (i, &p) in perm.iter().enumerate() {
+        inverse[p as usize] = i as i64;
+    }
+    let mut moved = Vec::new();
+    for (class, transpose) in operands.into_iter().zip(found) {
+        let shape = class.static_shape();
+        moved.push(match transpose {
+            Some(own) if axes(&own.perm)? == perm => own.operand(0).into(),
+            // One element is where it is under every permutation.
+            None if shape.as_deref().is_some_and(|s| s.iter().all(|&n| n == 1)) => {
+                (class.rank() <= perm.len()).then(|| class.into())?
+            }
+            None if class.constant().is_some() => {
+                let mut full = vec![1; perm.len().checked_sub(class.rank())?];
+                for n in shape? {
+                    full.push(i64::try_from(n).ok()?);
+                }
+                let wide = m.build(Reshape {}, [class.into(), m.ints(&full)?]);
+                m.build(Transpose { perm: inverse.clone() }, [wide])
+            }
+            _ => return None,
+        });
+    }
+    let value = Build::of(f.payload().clone(), moved);
+    Some(m.build(Transpose { perm }, [value]))
 }
 
 /// `matmul(x, transpose(y)) = matmul(x, y)` with a flag the other way, the last two axes swapped
