@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +41,31 @@ impl MappedFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Gives back the memory that bytes take which were read; reading them again reads the file again.
+    /// It changes no byte, and where the system has no such thing it does nothing.
+    pub fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map
+            && range.start < range.end
+            && range.end <= map.len()
+        {
+            #[expect(unsafe_code, reason = "the call is unsafe for maps that were written to")]
+            // SAFETY: the map is read-only and backed by the file, so that dropped pages come back
+            // with the same bytes.
+            let advised = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    range.start,
+                    range.end - range.start,
+                )
+            };
+            // It is advice: without it the pages stay.
+            drop(advised);
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// All bytes of the file.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::convert;
@@ -438,11 +439,43 @@ impl Tensor {
     }
 
     /// Writes all bytes. Mapped ranges, casts of them and repeated elements are streamed in windows
-    /// of about a megabyte; other recipes hold one tensor.
+    /// of about a megabyte; other recipes hold one tensor. What was read of mapped files is given back.
     ///
     /// # Errors
     /// The writer's, or a recipe that cannot be carried out.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        let written = self.stream_to(out);
+        self.release();
+        written
+    }
+
+    /// Gives back the memory that mapped files take for this tensor once it was read; see
+    /// [`MappedFile::release`]. For walks over all weights.
+    pub fn release(&self) {
+        match &self.0.source {
+            Source::Mapped { .. } => self.release_part(0..self.byte_len() as usize),
+            Source::Recipe(recipe) => recipe.operands().iter().for_each(Self::release),
+            _ => {}
+        }
+    }
+
+    /// [`Tensor::release`] for some bytes of a tensor that is a mapped range, under any shape.
+    fn release_part(&self, part: Range<usize>) {
+        match &self.0.source {
+            Source::Mapped { file, offset } => {
+                let start = *offset as usize;
+                file.release(start + part.start..start + part.end);
+            }
+            Source::Recipe(recipe) => {
+                if let Recipe::Reshape(of) = &**recipe {
+                    of.release_part(part);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn stream_to(&self, out: &mut dyn Write) -> io::Result<()> {
         const WINDOW: usize = 1 << 18;
         match &self.0.source {
             Source::Splat(element) => {
@@ -460,13 +493,24 @@ impl Tensor {
                     && let Some(size) = of.dtype().size()
                 {
                     let bytes = of.bytes().map_err(io::Error::other)?;
-                    for window in bytes.chunks(WINDOW * size) {
+                    for (i, window) in bytes.chunks(WINDOW * size).enumerate() {
                         let count = window.len() / size;
                         out.write_all(&convert::cast(of.dtype(), self.dtype(), window, count))?;
+                        let start = i * WINDOW * size;
+                        of.release_part(start..start + window.len());
                     }
                     return Ok(());
                 }
                 out.write_all(&self.bytes().map_err(io::Error::other)?)
+            }
+            Source::Mapped { .. } => {
+                let bytes = self.bytes().map_err(io::Error::other)?;
+                for (i, window) in bytes.chunks(4 * WINDOW).enumerate() {
+                    out.write_all(window)?;
+                    let start = i * 4 * WINDOW;
+                    self.release_part(start..start + window.len());
+                }
+                Ok(())
             }
             _ => out.write_all(&self.bytes().map_err(io::Error::other)?),
         }

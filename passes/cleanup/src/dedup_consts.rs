@@ -133,5 +133,7 @@ fn sample(tensor: &Tensor) -> Result<Vec<u8>> {
     let bytes = tensor.bytes()?;
     let size = tensor.dtype().size().unwrap_or(1);
     let step = (bytes.len() / size / 64).max(1) * size;
-    Ok(bytes.chunks(step).flat_map(|chunk| chunk.iter().take(size)).copied().collect())
+    let sample = bytes.chunks(step).flat_map(|chunk| chunk.iter().take(size)).copied().collect();
+    tensor.release();
+    Ok(sample)
 }

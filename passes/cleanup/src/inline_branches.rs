@@ -24,7 +24,6 @@ use crate::inline::{apart, inline};
 /// ```
 /// ```mlc after
 /// func @f(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
-///   %1 = const true : bool
 ///   %y = sin %x
 ///   return %y
 /// }

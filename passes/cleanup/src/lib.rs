@@ -5,6 +5,7 @@
 //! **Invariant:** an output that is the result of an op stays one, and two outputs do not become one
 //! value.
 
+mod counters;
 mod cse;
 mod dce;
 mod dedup_consts;

@@ -3,7 +3,8 @@
 
 use mlc_ir::infer::{normalize_axes, normalize_axis};
 use mlc_ir::ops::{
-    Concat, Fill, Gather, LayerNorm, Linear, Matmul, Pad, Reverse, SliceByIndex, Split, Stack, Tile,
+    Concat, Fill, Gather, GatherAlongAxis, LayerNorm, Linear, Matmul, Pad, Reverse, SliceByIndex,
+    Split, Stack, Tile,
 };
 use mlc_ir::{AttrValue, Builder, Dim, Node, Op, OpResult, Operands, Value};
 use mlc_pass::Result;
@@ -25,6 +26,18 @@ impl HighRank {
                 self.along_axis(b, all[0], op)?
             }
             Op::Gather(op) if op.batch_dims == 0 => self.gather(b, op, (all[0], all[1]))?,
+            Op::GatherAlongAxis(op) => self.gather_along(b, op, (all[0], all[1]))?,
+            Op::GatherNd(op) if op.batch_dims == 0 => {
+                let Some([x, indices, _]) = self.by_tuples(b, (all[0], all[1], None))? else {
+                    return Ok(None);
+                };
+                Some(op.clone().build(b, x, indices)?)
+            }
+            Op::ScatterNd(op) => {
+                let parts = self.by_tuples(b, (all[0], all[1], Some(all[2])))?;
+                let Some([data, indices, updates]) = parts else { return Ok(None) };
+                Some(op.clone().build(b, data, indices, updates)?)
+            }
             Op::Stack(op) => self.stack(b, op, all)?,
             Op::SliceByIndex(op) => self.slice(b, op, all)?,
             Op::Reverse(op) => self.reverse(b, op, all[0])?,
@@ -92,6 +105,54 @@ impl HighRank {
         let Some(x) = view(b, x, &around(&logical, axis))? else { return Ok(None) };
         let Some(indices) = view(b, indices, &[Dim::product(&places)])? else { return Ok(None) };
         Ok(Some(Gather { axis: 1, ..op.clone() }.build(b, x, indices)?))
+    }
+
+    fn gather_along(
+        &self,
+        b: &mut Builder<'_>,
+        op: &GatherAlongAxis,
+        (x, indices): (Value, Value),
+    ) -> Result<Option<Value>> {
+        let (logical, places) = (self.logical(b, x)?, self.logical(b, indices)?);
+        let axis = normalize_axis(op.axis, logical.len())?;
+        let equal = logical.len() == places.len()
+            && (0..logical.len()).all(|i| i == axis || logical[i] == places[i]);
+        if !equal {
+            return Ok(None);
+        }
+        let Some(x) = view(b, x, &around(&logical, axis))? else { return Ok(None) };
+        let Some(indices) = view(b, indices, &around(&places, axis))? else { return Ok(None) };
+        Ok(Some(GatherAlongAxis { axis: 1, ..op.clone() }.build(b, x, indices)?))
+    }
+
+    /// Operands of an op that takes tuples of indices: the axes behind those that a tuple picks are
+    /// one, and so are those of the tuples.
+    fn by_tuples(
+        &self,
+        b: &mut Builder<'_>,
+        (data, indices, updates): (Value, Value, Option<Value>),
+    ) -> Result<Option<[Value; 3]>> {
+        let (logical, tuples) = (self.logical(b, data)?, self.logical(b, indices)?);
+        let Some((picked, lead)) = tuples.split_last() else { return Ok(None) };
+        let Some(picked) = picked.as_const().and_then(|n| usize::try_from(n).ok()) else {
+            return Ok(None);
+        };
+        if picked > logical.len() || picked + 1 > MAX_RANK {
+            return Ok(None);
+        }
+        let rest = Dim::product(&logical[picked..]);
+        let mut dims = logical[..picked].to_vec();
+        dims.push(rest.clone());
+        let count = Dim::product(lead);
+        let Some(data) = view(b, data, &dims)? else { return Ok(None) };
+        let Some(indices) = view(b, indices, &[count.clone(), (picked as i64).into()])? else {
+            return Ok(None);
+        };
+        let updates = match updates {
+            Some(updates) => view(b, updates, &[count, rest])?,
+            None => Some(data),
+        };
+        Ok(updates.map(|updates| [data, indices, updates]))
     }
 
     fn stack(&self, b: &mut Builder<'_>, op: &Stack, values: &[Value]) -> Result<Option<Value>> {

@@ -87,9 +87,13 @@ fn largest(tensor: &Tensor) -> Result<f64> {
         let bytes = tensor.bytes()?;
         let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
         let finite = numbers.filter(|x| x.is_finite());
-        return Ok(f64::from(finite.fold(0f32, |a, x| if x.abs() > a.abs() { x } else { a })));
+        let found = finite.fold(0f32, |a, x| if x.abs() > a.abs() { x } else { a });
+        tensor.release();
+        return Ok(f64::from(found));
     }
-    Ok(tensor.to_f64s()?.into_iter().filter(|x| x.is_finite()).fold(0.0, greater))
+    let found = tensor.to_f64s()?.into_iter().filter(|x| x.is_finite()).fold(0.0, greater);
+    tensor.release();
+    Ok(found)
 }
 
 /// `tensor` in half precision, finite numbers beyond ±`bound` clamped to it.

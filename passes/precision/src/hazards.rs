@@ -47,8 +47,31 @@ pub(crate) fn find(
     }
     for &node in &nodes {
         search.positions(node, &mut found);
+        search.angles(node, &mut found);
     }
     Ok(found)
+}
+
+/// An angle is computed with at most this many ops.
+const MAX_ANGLE_OPS: usize = 64;
+
+/// Whether an op does arithmetic on single elements, or moves them, or multiplies small matrices.
+fn is_simple(op: &Op) -> bool {
+    let traits = op.spec().traits;
+    traits.has(Trait::Elementwise)
+        || traits.has(Trait::View)
+        || matches!(
+            op,
+            Op::Matmul(_)
+                | Op::Einsum(_)
+                | Op::Concat(_)
+                | Op::Stack(_)
+                | Op::Tile(_)
+                | Op::SliceByIndex(_)
+                | Op::SliceBySize(_)
+                | Op::Range1d(_)
+                | Op::Cumsum(_)
+        )
 }
 
 struct Search<'a> {
@@ -311,25 +334,40 @@ impl Search<'_> {
                 continue;
             }
             let maker_data = &self.function.nodes[maker];
-            let traits = maker_data.op.spec().traits;
-            let simple = traits.has(Trait::Elementwise)
-                || traits.has(Trait::View)
-                || matches!(
-                    maker_data.op,
-                    Op::Matmul(_)
-                        | Op::Einsum(_)
-                        | Op::Concat(_)
-                        | Op::Stack(_)
-                        | Op::Tile(_)
-                        | Op::SliceByIndex(_)
-                        | Op::SliceBySize(_)
-                        | Op::Range1d(_)
-                        | Op::Cumsum(_)
-                );
-            if simple && !matches!(maker_data.op, Op::Const(_)) && found.kept.insert(maker) {
+            let simple = is_simple(&maker_data.op) && !matches!(maker_data.op, Op::Const(_));
+            if simple && found.kept.insert(maker) {
                 work.extend(maker_data.operands.all());
             }
         }
         debug_assert!(found.kept.iter().all(|n| n.index() < self.function.nodes.len()));
+    }
+
+    /// Keeps sines and cosines of what is made from inputs and constants alone, such as the time of a
+    /// diffusion step: such an angle may be of any size, and half precision has no fractions from 2048
+    /// on.
+    fn angles(&self, node: Node, found: &mut Hazards) {
+        let data = &self.function.nodes[node];
+        if !matches!(data.op, Op::Sin(_) | Op::Cos(_) | Op::Tan(_)) {
+            return;
+        }
+        let mut makers = BTreeSet::from([node]);
+        let mut work = data.operands.all().to_vec();
+        while let Some(value) = work.pop() {
+            let Def::Result(maker, _) = self.function.values[value].def else { continue };
+            if !self.dtype(value).is_some_and(is_wide) {
+                continue;
+            }
+            let maker_data = &self.function.nodes[maker];
+            if matches!(maker_data.op, Op::Const(_)) {
+                continue;
+            }
+            if !is_simple(&maker_data.op) || makers.len() > MAX_ANGLE_OPS {
+                return;
+            }
+            if makers.insert(maker) {
+                work.extend(maker_data.operands.all());
+            }
+        }
+        found.kept.extend(makers);
     }
 }

@@ -153,7 +153,7 @@ fn stored(file: &Path) -> BTreeMap<String, Array> {
     let Ok(source) = mlc_torch::read(file) else { return BTreeMap::new() };
     let mut found = BTreeMap::new();
     for input in source.inputs {
-        if let InputKind::Buffer { tensor, .. } = input.kind
+        if let InputKind::Buffer { tensor, .. } | InputKind::Constant(tensor) = input.kind
             && let Ok(array) = Array::from_tensor(&tensor)
         {
             found.insert(input.name, array);

@@ -29,6 +29,28 @@ const INLINED: &[&str] = &[
     "wrap_with_set_grad_enabled",
 ];
 
+/// Ops whose operands autocast converts to the type that it is for.
+const NARROWED: &[&str] = &[
+    "aten.addbmm",
+    "aten.addmm",
+    "aten.addmv",
+    "aten.baddbmm",
+    "aten.bmm",
+    "aten.conv1d",
+    "aten.conv2d",
+    "aten.conv3d",
+    "aten.conv_transpose1d",
+    "aten.conv_transpose2d",
+    "aten.conv_transpose3d",
+    "aten.convolution",
+    "aten.einsum",
+    "aten.linear",
+    "aten.matmul",
+    "aten.mm",
+    "aten.mv",
+    "aten.scaled_dot_product_attention",
+];
+
 /// The arguments of a higher-order op: graphs, and what stands before and after them.
 pub(super) struct Parts<'g> {
     pub(super) before: Vec<Val>,
@@ -89,9 +111,39 @@ impl Cx<'_> {
         }))
     }
 
+    /// The operands of a call as autocast converts them: an op that computes in a narrow type has it
+    /// for its declared result.
+    pub(super) fn autocast(
+        &mut self,
+        op: &str,
+        declared: Option<DType>,
+        args: &mut [(String, Val)],
+    ) -> LowerResult<()> {
+        let Some(narrow) = declared.filter(|dtype| matches!(dtype, DType::Bf16 | DType::F16))
+        else {
+            return Ok(());
+        };
+        if !self.autocast || !NARROWED.contains(&op) {
+            return Ok(());
+        }
+        for (_, val) in args {
+            let items = match val {
+                Val::List(items) => items.as_mut_slice(),
+                val => std::slice::from_mut(val),
+            };
+            for val in items {
+                if let Val::Tensor(tensor) = *val
+                    && self.dtype(tensor)? == DType::F32
+                {
+                    let value = self.read_as(tensor, narrow)?;
+                    *val = self.fresh(value);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A region of code that runs in another mode, or has a mark that changes nothing: its graph.
-    ///
-    /// Under autocast the graph holds the conversions as ops of their own.
     fn inline(
         &mut self,
         name: &str,
@@ -125,7 +177,12 @@ impl Cx<'_> {
                 val => operands.push(val.clone()),
             }
         }
-        self.call_graph(graph, operands, found)
+        let enabled = name == "wrap_with_autocast"
+            && args.get(2).is_some_and(|(_, val)| *val == Val::Bool(true));
+        let outside = std::mem::replace(&mut self.autocast, enabled);
+        let vals = self.call_graph(graph, operands, found);
+        self.autocast = outside;
+        vals
     }
 
     /// Lowers a graph where the cursor is, and gives its outputs.

@@ -62,17 +62,17 @@ impl Cx<'_> {
             args.push((name.clone(), to_val(arg, names, &mut graphs)?));
         }
         let doubtful = args.iter().any(|(_, val)| self.is_doubtful(val));
-        let outputs = match op.as_str() {
-            _ if let Some(vals) = self.higher_order((graph, node), &args, &graphs, found)? => vals,
-            _ => {
-                let mut call = Call::new(op, node.target.overload.clone(), args, &node.loc);
-                call.outputs = node.outputs.len();
-                call.declared = match node.outputs.first() {
-                    Some(Output::Tensor(name)) if !doubtful => {
-                        graph.tensors.get(name).map(declared)
-                    }
+        let outputs = match self.higher_order((graph, node), &args, &graphs, found)? {
+            Some(vals) => vals,
+            None => {
+                let meta = match node.outputs.first() {
+                    Some(Output::Tensor(name)) => graph.tensors.get(name),
                     _ => None,
                 };
+                self.autocast(&op, meta.map(|meta| meta.dtype), &mut args)?;
+                let mut call = Call::new(op, node.target.overload.clone(), args, &node.loc);
+                call.outputs = node.outputs.len();
+                call.declared = meta.filter(|_| !doubtful).map(declared);
                 self.lower_call(&call)?
             }
         };

@@ -53,6 +53,8 @@ pub struct Cx<'p> {
     depth: u32,
     /// How often what is lowered now stands in the program because of unrolling.
     unrolled: i64,
+    /// Whether what is lowered now stands under autocast.
+    autocast: bool,
 }
 
 /// Lowerings may call others this deep.

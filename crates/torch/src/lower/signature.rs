@@ -108,6 +108,7 @@ impl Attempt<'_> {
             registry,
             depth: 0,
             unrolled: 1,
+            autocast: false,
         };
         let mut names = Names::new();
         for spec in &self.source.inputs {

@@ -91,7 +91,12 @@ fn select(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     Ok(vec![Val::Tensor(selected(cx, call, x)?)])
 }
 
-fn sliced(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<TensorId> {
+/// The part of `x` that the arguments name; `declared` are its extents, where they are told.
+fn sliced(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (x, declared): (TensorId, Option<Vec<Dim>>),
+) -> LowerResult<TensorId> {
     let (axis, extent) = axis_of(cx, call, x)?;
     let step = call.int_or("step", 1)?;
     if step < 1 {
@@ -100,10 +105,18 @@ fn sliced(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<TensorId
     let start = call.opt_dim("start")?.unwrap_or(Dim::Const(0));
     let end = call.opt_dim("end")?.unwrap_or_else(|| extent.clone());
     // Where the file says that the part has `end − start` elements, both lie inside.
-    let declared = call.declared.as_ref().and_then(|shape| shape.get(axis));
+    let declared = declared.as_ref().and_then(|shape| shape.get(axis));
     let known = end.as_const().is_some() || start.as_const().is_some_and(|n| n < 0);
-    if step == 1 && !known && declared == Some(&end.sub(&start)) {
-        return part(cx, x, axis, (start, end, step));
+    let count = end.sub(&start);
+    if step == 1 && !known && declared == Some(&count) {
+        let place = part(cx, x, axis, (start, end, step))?;
+        let mut shape = cx.shape(x)?;
+        shape[axis] = count;
+        let value = cx.pairs(place)?;
+        if !cx.is_complex(place) {
+            cx.refine(value, &shape)?;
+        }
+        return Ok(place);
     }
     let (start, end) = (bound(cx, &start, &extent), bound(cx, &end, &extent));
     let end = match (start.as_const(), end.as_const()) {
@@ -115,7 +128,7 @@ fn sliced(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<TensorId
 
 fn slice(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = call.tensor("self")?;
-    Ok(vec![Val::Tensor(sliced(cx, call, x)?)])
+    Ok(vec![Val::Tensor(sliced(cx, call, (x, call.declared.clone()))?)])
 }
 
 fn unbind(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
@@ -504,7 +517,8 @@ fn select_scatter(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 }
 
 fn slice_scatter(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    written(cx, call, |cx, x| sliced(cx, call, x))
+    let source = cx.shape(call.tensor("src")?)?;
+    written(cx, call, |cx, x| sliced(cx, call, (x, Some(source))))
 }
 
 fn diagonal_scatter(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {

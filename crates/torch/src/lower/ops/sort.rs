@@ -1,7 +1,8 @@
 //! Order along an axis, and places in sorted sequences.
 
 use mlc_ir::ops::{
-    Argsort, Concat, Cumsum, Less, LessEqual, NotEqual, ReduceSum, Scatter, Sub, Topk,
+    Argsort, Concat, Cumsum, GatherAlongAxis, Less, LessEqual, NotEqual, ReduceSum, Scatter, Sub,
+    Topk,
 };
 use mlc_ir::{Dim, Value};
 use mlc_tensor::DType;
@@ -43,6 +44,14 @@ fn ranked(
         value = alias::unsqueeze(cx, value, &[0])?;
     }
     let extent = cx.b.tensor(value)?.shape[axis].clone();
+    if count.is_none() && extent.as_const().is_none() {
+        // `topk` takes only a count that is known.
+        let axis = axis as i64;
+        let places = Argsort { axis, ascending }.build(&mut cx.b, value)?;
+        let op = GatherAlongAxis { axis, validate_indices: false };
+        let values = op.build(&mut cx.b, value, places)?;
+        return Ok([cx.cast(values, dtype)?, cx.cast(places, DType::I64)?]);
+    }
     let count = count.unwrap_or(&extent);
     let k = dims::scalar(cx, count)?;
     let op = Topk {
