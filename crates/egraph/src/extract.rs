@@ -23,6 +23,8 @@ pub(crate) struct Problem {
     pub(crate) initial: Vec<Option<usize>>,
     /// Classes that are needed.
     pub(crate) roots: Vec<u32>,
+    /// Candidates that pay off together or not at all, such as all results of one op: class and position.
+    pub(crate) groups: Vec<Vec<(u32, usize)>>,
 }
 
 /// The chosen candidate of each class, none where it is not needed or has none.
@@ -113,12 +115,42 @@ fn improve(problem: &Problem, walk: &mut Walk<'_>, choice: &mut Choice) -> Optio
                 }
             }
         }
+        changed |= improve_groups(problem, walk, (&mut *choice, &mut cost));
         walk.total(choice)?;
         if !changed {
             break;
         }
     }
     Some(cost)
+}
+
+/// Takes groups of candidates together where that makes the whole cheaper. Says whether any was taken.
+fn improve_groups(
+    problem: &Problem,
+    walk: &mut Walk<'_>,
+    (choice, cost): (&mut Choice, &mut u64),
+) -> bool {
+    let mut changed = false;
+    for group in &problem.groups {
+        let before: Vec<Option<usize>> =
+            group.iter().map(|&(class, _)| choice[class as usize]).collect();
+        for &(class, at) in group {
+            choice[class as usize] = Some(at);
+        }
+        match walk.total(choice) {
+            Some(less) if less < *cost => {
+                *cost = less;
+                changed = true;
+            }
+            _ => {
+                // Backwards, since a class may stand in a group twice.
+                for (&(class, _), before) in group.iter().zip(before).rev() {
+                    choice[class as usize] = before;
+                }
+            }
+        }
+    }
+    changed
 }
 
 /// Walks closures.
@@ -213,6 +245,7 @@ mod tests {
             ],
             initial: vec![Some(0), Some(0), Some(1), Some(0), Some(0)],
             roots: vec![4],
+            groups: vec![],
         };
         let (choice, cost) = extract(&problem);
         assert_eq!((cost, choice[1]), (11, Some(1)));
@@ -225,8 +258,25 @@ mod tests {
             classes.push(vec![candidate(3, &[i, i]), candidate(2, &[i, i])]);
         }
         let initial = vec![Some(0); 101];
-        let problem = Problem { classes, initial, roots: vec![100] };
+        let problem = Problem { classes, initial, roots: vec![100], groups: vec![] };
         assert_eq!(extract(&problem).1, 200);
+    }
+
+    #[test]
+    fn groups_are_taken_together() {
+        // 1 and 2 cost 5 each alone; as results of 3 they cost 7 together.
+        let problem = Problem {
+            classes: vec![
+                vec![candidate(0, &[])],
+                vec![candidate(5, &[0]), candidate(0, &[3])],
+                vec![candidate(5, &[0]), candidate(0, &[3])],
+                vec![candidate(7, &[0])],
+            ],
+            initial: vec![Some(0), Some(0), Some(0), None],
+            roots: vec![1, 2],
+            groups: vec![vec![(1, 1), (2, 1)]],
+        };
+        assert_eq!(extract(&problem).1, 7);
     }
 
     #[test]
@@ -240,6 +290,7 @@ mod tests {
             ],
             initial: vec![Some(0); 3],
             roots: vec![1, 2],
+            groups: vec![],
         };
         let (choice, cost) = extract(&problem);
         assert_eq!(cost, 11);

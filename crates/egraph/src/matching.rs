@@ -1,6 +1,7 @@
 //! What a rule sees: an op, the classes of its operands, and the ops in them.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use egg::Id;
@@ -14,6 +15,9 @@ use crate::language::{self, ENode, Head};
 
 /// Most ops of a class that a rule is shown.
 const MOST_FOUND: usize = 6;
+
+/// Most users of a class that a rule is shown.
+const MOST_USERS: usize = 16;
 
 /// An op that a rule is tried on.
 pub struct Match<'m> {
@@ -268,6 +272,21 @@ impl<'m> Class<'m> {
             }
             _ => None,
         })
+    }
+
+    /// The ops of kind `P` that take it as an operand, at most a few, in an order that does not depend
+    /// on which of them asks.
+    #[must_use]
+    pub fn users<P: Payload>(&self) -> Vec<Found<'m, P>> {
+        let egraph = &self.m.graph.egraph;
+        let own = self.m.graph.find(self.id);
+        let classes: BTreeSet<Id> = egraph[own].parents().map(|id| egraph.find(id)).collect();
+        let takes = |operands: &[Id]| operands.iter().any(|&id| egraph.find(id) == own);
+        let found = classes.into_iter().filter_map(|class| {
+            let class = Class { m: self.m, id: class };
+            class.find_all::<P>().into_iter().find(|op| takes(op.operands))
+        });
+        found.take(MOST_USERS).collect()
     }
 
     /// The constant that it is.

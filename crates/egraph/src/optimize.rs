@@ -524,8 +524,14 @@ impl Chosen {
             graph.made_by.keys().map(|node| canonical(graph, node)).collect();
         let penalty = if prefer_new { PENALTY } else { TIE };
         let mut problem = Problem::default();
+        let mut groups: BTreeMap<Id, Vec<(u32, usize)>> = BTreeMap::new();
         for &id in &ids {
             let nodes = &graph.egraph[id].nodes;
+            for (position, node) in nodes.iter().enumerate() {
+                if let ENode::Result(_, [tuple]) = node {
+                    groups.entry(graph.find(*tuple)).or_default().push((at(id), position));
+                }
+            }
             let has_made = nodes.iter().any(|node| made.contains(node));
             let candidates = nodes.iter().map(|node| {
                 let needs = node.children().iter().map(|&child| at(child)).collect();
@@ -538,6 +544,7 @@ impl Chosen {
             problem.classes.push(candidates.collect());
             problem.initial.push(nodes.iter().position(|node| matches!(node, ENode::Leaf(_))));
         }
+        problem.groups = groups.into_values().filter(|group| group.len() > 1).collect();
         let mut before = 0u64;
         for &(id, _) in &loaded.available {
             let class = at(id) as usize;

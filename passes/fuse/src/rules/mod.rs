@@ -6,6 +6,7 @@ mod arithmetic;
 mod conv;
 mod join;
 mod linear;
+mod parallel;
 mod reduction;
 mod shape;
 mod softmax;
@@ -25,6 +26,7 @@ pub const FAMILIES: &[Family] = &[
     join::FAMILY,
     linear::FAMILY,
     conv::FAMILY,
+    parallel::FAMILY,
 ];
 
 #[cfg(test)]

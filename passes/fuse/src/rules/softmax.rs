@@ -2,12 +2,15 @@
 
 use mlc_egraph::{Build, Class, Family, Match, rule};
 use mlc_ir::infer::normalize_axis;
-use mlc_ir::ops::{Exp, RealDiv, ReduceMax, ReduceSum, Softmax, Sub};
+use mlc_ir::ops::{Exp, RealDiv, ReduceLogSumExp, ReduceMax, ReduceSum, Softmax, Sub};
 
 pub(super) const FAMILY: Family = Family {
     name: "softmax",
     source: include_str!("softmax.rs"),
-    rules: &[rule!(Close, "softmax", ["real_div"], softmax)],
+    rules: &[
+        rule!(Close, "softmax", ["real_div"], softmax),
+        rule!(Close, "log-softmax", ["sub"], log_softmax),
+    ],
 };
 
 /// `eˣ⁻ᵐ / Σ eˣ⁻ᵐ = softmax(x)`, where `m` is the maximum along the axis of the sum
@@ -27,6 +30,24 @@ fn softmax(m: &Match<'_>) -> Option<Build> {
     };
     let fits = is_maximum(shifted.operand(1)) && x.ty() == m.ty();
     fits.then(|| m.build(Softmax { axis: axis as i64 }, [x.into()]))
+}
+
+/// `(x − m) − lse(x − m) = x − lse(x)`, where `lse` is `reduce_log_sum_exp` and `m` does not change along
+/// its axes
+fn log_softmax(m: &Match<'_>) -> Option<Build> {
+    let sub = m.op::<Sub>()?;
+    let shifted = sub.operand(0);
+    let lse = sub.operand(1).find::<ReduceLogSumExp>().filter(|lse| lse.operand(0) == shifted)?;
+    let inner = shifted.find::<Sub>()?;
+    let x = inner.operand(0);
+    let maximum = inner.operand(1).find::<ReduceMax>().filter(|max| max.operand(0) == x)?;
+    let axis = single(lse.axes.as_deref(), x.rank())?;
+    let same = single(maximum.axes.as_deref(), x.rank()) == Some(axis);
+    let fits = same && lse.keep_dims && maximum.keep_dims && x.ty() == m.ty();
+    fits.then(|| {
+        let sum = m.build(lse.payload().clone(), [x.into()]);
+        m.build(Sub {}, [x.into(), sum])
+    })
 }
 
 /// The only axis of a list, counted from the front.

@@ -18,7 +18,7 @@ pub(super) const FAMILY: Family = Family {
 };
 
 /// Ops of one operand whose elements are computed one by one.
-const UNARY: [&str; 40] = [
+pub(super) const UNARY: [&str; 40] = [
     "abs",
     "acos",
     "asin",
