@@ -133,6 +133,8 @@ fn run_reference(
     mut inputs: Vec<Array>,
     states: &mut States,
 ) -> Result<(Vec<Array>, Vec<Array>), Diagnostics> {
+    // A run that fails may have written states before it did.
+    let start = states.clone();
     let mut outputs = evaluator.run(&inputs, states);
     for greatest in [1, 0] {
         if outputs.as_ref().is_err_and(is_undefined) {
@@ -140,11 +142,13 @@ fn run_reference(
                 .iter_mut()
                 .try_for_each(|input| limit(input, greatest))
                 .map_err(|e| evaluation("inputs", &e))?;
+            states.clone_from(&start);
             outputs = evaluator.run(&inputs, states);
         }
     }
     if outputs.as_ref().is_err_and(is_undefined) {
         inputs.iter_mut().try_for_each(keep_fraction).map_err(|e| evaluation("inputs", &e))?;
+        states.clone_from(&start);
         outputs = evaluator.run(&inputs, states);
     }
     let outputs = outputs.map_err(|e| evaluation("reference", &e))?;

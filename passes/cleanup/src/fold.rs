@@ -66,7 +66,7 @@ impl Pass for Fold {
             let uses = Uses::of(&program.functions[func]);
             let values = program.functions[func].values.iter();
             let counts = values.map(|(v, _)| (v, uses.count(v))).collect();
-            let mut folder = Folder { limits: self, counts, spent, refused: 0 };
+            let mut folder = Folder { limits: self, counts, uses, spent, refused: 0 };
             let name = Some(self.name());
             changed |= Rewriter::run::<PassError>(program, func, name, &mut |b, node| {
                 let Some(tensors) = folder.constants(b, node) else { return Ok(Action::Keep) };
@@ -92,6 +92,8 @@ struct Folder<'a> {
     limits: &'a Fold,
     /// How often each value is used.
     counts: BTreeMap<Value, usize>,
+    /// Who uses it.
+    uses: Uses,
     /// Bytes computed so far.
     spent: u64,
     refused: u64,
@@ -104,6 +106,9 @@ impl Folder<'_> {
         let traits = data.op.spec().traits;
         let plain = traits.has(Trait::Pure) && !traits.has(Trait::Constexpr);
         if !plain || !data.regions.is_empty() || matches!(data.op, Op::Const(_) | Op::Identity(_)) {
+            return None;
+        }
+        if self.is_mixed(b, node) {
             return None;
         }
         if let Some(tensor) = known_content(b, node) {
@@ -128,6 +133,19 @@ impl Folder<'_> {
             Some(tensor) => Some(vec![tensor]),
             None => self.compute(b, node, (&slots, bytes)),
         }
+    }
+
+    /// Whether a product of matrices takes the result beside a constant of another element type: of two
+    /// constants neither gives the type of the product.
+    fn is_mixed(&self, b: &Builder<'_>, node: Node) -> bool {
+        let mixes = |user: &Node| {
+            let data = &b.function().nodes[*user];
+            let dtype = |&value: &Value| b.tensor(value).map(|ty| ty.dtype).ok();
+            let mut dtypes = data.operands.all().iter().map(dtype);
+            let first = dtypes.next();
+            matches!(data.op, Op::Matmul(_)) && dtypes.any(|dtype| Some(dtype) != first)
+        };
+        b.results(node).iter().any(|&result| self.uses.users(result).iter().any(mixes))
     }
 
     fn compute(
