@@ -44,6 +44,8 @@ pub struct Outcome {
     pub needs: Option<Opset>,
     /// Ops of the result, constants not counted.
     pub ops: BTreeMap<&'static str, usize>,
+    /// Casts among them that only give outputs the type that the source declares.
+    pub output_casts: usize,
     /// What the result is modelled to cost, in picoseconds.
     pub cost: u64,
     /// The greatest difference over the greatest reference, of all outputs.
@@ -61,6 +63,7 @@ impl Outcome {
             failure: Some(failure),
             needs: None,
             ops: BTreeMap::new(),
+            output_casts: 0,
             cost: 0,
             relative: 0.0,
             seconds: 0.0,

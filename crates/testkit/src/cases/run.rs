@@ -11,7 +11,8 @@ use std::time::Instant;
 use mlc_diag::Diagnostics;
 use mlc_driver::{ConvertOptions, Driver, Precision};
 use mlc_eval::{Array, States};
-use mlc_ir::{Op, Program};
+use mlc_ir::{Op, Program, Value};
+use mlc_tensor::DType;
 use mlc_torch::graph::InputKind;
 
 use super::calls::{self, Call, Sequence, spelling};
@@ -202,6 +203,7 @@ impl Work<'_> {
         };
         outcome.reached = Reached::Validated;
         outcome.ops = count(&program);
+        outcome.output_casts = output_casts(&program);
         outcome.cost = mlc_egraph::program_cost(&program, &mlc_target::cost::DEVICES[0]);
         Ok(self.judge(&program, self.config.precision, outcome))
     }
@@ -296,7 +298,16 @@ fn in_call(call: &str, error: &str) -> Failure {
 fn converted(ops: BTreeMap<&'static str, usize>, start: Instant) -> Outcome {
     let seconds = start.elapsed().as_secs_f64();
     let reached = Reached::Converted;
-    Outcome { reached, failure: None, needs: None, ops, cost: 0, relative: 0.0, seconds }
+    Outcome {
+        reached,
+        failure: None,
+        needs: None,
+        ops,
+        output_casts: 0,
+        cost: 0,
+        relative: 0.0,
+        seconds,
+    }
 }
 
 /// How often each op stands in a program, constants left out.
@@ -311,4 +322,19 @@ fn count(program: &Program) -> BTreeMap<&'static str, usize> {
         });
     }
     counts
+}
+
+/// How many outputs are casts of half precision.
+fn output_casts(program: &Program) -> usize {
+    let casts = program.functions.iter().map(|(_, function)| {
+        let results = function.regions[function.body].results.iter();
+        let is_cast = |value: &&Value| {
+            function.def(**value).is_some_and(|(_, data)| {
+                let from = data.operands.all().first().and_then(|&x| function.ty(x).as_tensor());
+                matches!(data.op, Op::Cast(_)) && from.is_some_and(|ty| ty.dtype == DType::F16)
+            })
+        };
+        results.filter(is_cast).count()
+    });
+    casts.sum()
 }
