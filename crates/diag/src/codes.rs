@@ -115,6 +115,7 @@ codes! {
     UNSUPPORTED_DTYPE = "unsupported-dtype", Error, Unsupported, Semantics, "0.1.0";
     UNREAD_ARGUMENT = "unread-argument", Error, Unsupported, Semantics, "0.1.0";
     UNSUPPORTED_SIGNATURE = "unsupported-signature", Error, Unsupported, Semantics, "0.1.0";
+    MISSING_SHAPE = "missing-shape", Error, Input, Semantics, "0.1.0";
     DYNAMIC_SHAPE = "dynamic-shape", Error, Unsupported, Semantics, "0.1.0";
     // Targets.
     TARGET_TOO_OLD = "target-too-old", Error, Target, Target, "0.1.0";

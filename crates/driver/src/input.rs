@@ -203,7 +203,7 @@ pub fn sniff(path: &Path) -> Result<Kind, Diagnostics> {
         return Ok(Kind::Text);
     }
     Err(file_problem(codes::UNKNOWN_FORMAT, path, "no kind of model that is known here")
-        .help("give a `.pt2` of torch.export.save, an `.mlpackage`, or text IR; `--from KIND` forces a kind")
+        .help("give a `.pt2` of torch.export.save, a `.pt` of torch.jit.save, an `.mlpackage`, or text IR; `--from KIND` forces a kind")
         .into())
 }
 
@@ -280,11 +280,7 @@ impl Driver {
             Kind::Pt2 => self.load_pt2(path, options)?,
             Kind::Package => load_package(path)?,
             Kind::Text => load_text(path)?,
-            Kind::TorchScript => {
-                return Err(unsupported(path, "TorchScript archives are not read yet")
-                    .help("export with `torch.export.save(torch.export.export(model, args), \"model.pt2\")`")
-                    .into());
-            }
+            Kind::TorchScript => self.load_script(path, options)?,
             Kind::SavedModel | Kind::GraphDef => {
                 return Err(unsupported(path, "TensorFlow graphs are not read yet")
                     .help("convert the model to PyTorch and export it with torch.export")
@@ -310,6 +306,16 @@ impl Driver {
             origin: Origin::File(path.to_path_buf()),
             warnings: lowered.warnings,
             ..loaded(lowered.program, format!("torch.export {version}"))
+        })
+    }
+
+    fn load_script(&self, path: &Path, options: &LowerOptions) -> Result<Loaded, Diagnostics> {
+        let source = mlc_torch::script::read(path)?;
+        let lowered = mlc_torch::script::lower(&source, self.lowerings(), options)?;
+        Ok(Loaded {
+            origin: Origin::File(path.to_path_buf()),
+            warnings: lowered.warnings,
+            ..loaded(lowered.program, "TorchScript".to_owned())
         })
     }
 }

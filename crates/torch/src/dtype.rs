@@ -55,6 +55,56 @@ pub fn scalar_type(number: i64) -> Result<DType, ScalarTypeError> {
     })
 }
 
+/// The element types by the number that ATen, and so TorchScript, has for them.
+const ATEN: &[(i64, DType)] = &[
+    (0, DType::U8),
+    (1, DType::I8),
+    (2, DType::I16),
+    (3, DType::I32),
+    (4, DType::I64),
+    (5, DType::F16),
+    (6, DType::F32),
+    (7, DType::F64),
+    (9, DType::C64),
+    (10, DType::C128),
+    (11, DType::Bool),
+    (15, DType::Bf16),
+    (23, DType::F8E5M2),
+    (24, DType::F8E4M3),
+    (27, DType::U16),
+    (28, DType::U32),
+    (29, DType::U64),
+];
+
+/// The element type that a number of ATen's `ScalarType` means.
+///
+/// # Errors
+/// No type has the number, or its type is not supported.
+pub fn aten_scalar_type(number: i64) -> Result<DType, ScalarTypeError> {
+    let name = match number {
+        8 => "complex32",
+        12 => "qint8",
+        13 => "quint8",
+        14 => "qint32",
+        16 => "quint4x2",
+        17 => "quint2x4",
+        18..=22 => "bits",
+        25 => "float8_e5m2fnuz",
+        26 => "float8_e4m3fnuz",
+        _ => {
+            let known = ATEN.iter().find(|(own, _)| *own == number);
+            return known.map(|(_, dtype)| *dtype).ok_or(ScalarTypeError::Unknown(number));
+        }
+    };
+    Err(ScalarTypeError::Unsupported(name))
+}
+
+/// The number that ATen has for an element type.
+#[must_use]
+pub fn aten_scalar_type_of(dtype: DType) -> Option<i64> {
+    ATEN.iter().find(|(_, own)| *own == dtype).map(|(number, _)| *number)
+}
+
 /// How a tensor's elements lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Layout {

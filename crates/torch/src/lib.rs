@@ -18,6 +18,7 @@ pub mod lower;
 pub mod pickle;
 mod report;
 mod schema;
+pub mod script;
 pub mod symexpr;
 pub mod torch_save;
 mod weights;

@@ -137,6 +137,22 @@ fn natural(what: &'static str, values: &[i64]) -> Result<Vec<u64>, WeightError> 
     values.iter().map(one).collect()
 }
 
+/// A quantized tensor: integers and what they stand for.
+#[derive(Debug)]
+pub(crate) struct Quantized {
+    pub(crate) integers: Tensor,
+    pub(crate) scales: Scales,
+}
+
+/// Scale and zero point of a quantized tensor.
+#[derive(Debug)]
+pub(crate) enum Scales {
+    /// One of each.
+    Tensor(f64, i64),
+    /// One of each for every place along an axis.
+    Channel(Tensor, Tensor, i64),
+}
+
 /// Makes tensors out of the values of a pickle.
 #[derive(Debug)]
 pub struct TensorReader<'a> {
@@ -163,6 +179,36 @@ impl<'a> TensorReader<'a> {
             Value::Object(object) => self.rebuild(object.callable, object, 0),
             _ => Err(WeightError::NotTensor { found: self.pickle.describe(id) }),
         }
+    }
+
+    /// The quantized tensor that `id` is; `None` if it is something else.
+    pub(crate) fn quantized(&mut self, id: ValueId) -> Option<Result<Quantized, WeightError>> {
+        let pickle = self.pickle;
+        let Value::Object(object) = pickle.get(id) else { return None };
+        let is = pickle.global(object.callable) == Some(("torch._utils", "_rebuild_qtensor"));
+        is.then(|| {
+            let args = pickle.sequence(object.args).unwrap_or_default();
+            let (blob, dtype) = self.storage(args.first())?;
+            let Some(dtype) = dtype else {
+                return self.malformed("the storage's element type", args.first().copied());
+            };
+            let integers = self.view(args)?.of(&blob, dtype)?;
+            let params = args.get(4).and_then(|&id| pickle.sequence(id)).unwrap_or_default();
+            let scales = match params {
+                [_, scale, zero_point] => match (pickle.get(*scale), pickle.int(*zero_point)) {
+                    (Value::Float(scale), Some(zero_point)) => Scales::Tensor(*scale, zero_point),
+                    _ => return self.malformed("the scale of a quantized tensor", Some(*scale)),
+                },
+                [_, scales, zero_points, axis] => {
+                    let Some(axis) = pickle.int(*axis) else {
+                        return self.malformed("the axis of a quantized tensor", Some(*axis));
+                    };
+                    Scales::Channel(self.tensor(*scales)?, self.tensor(*zero_points)?, axis)
+                }
+                _ => return self.malformed("how a tensor is quantized", args.get(4).copied()),
+            };
+            Ok(Quantized { integers, scales })
+        })
     }
 
     fn malformed<T>(&self, what: &'static str, id: Option<ValueId>) -> Result<T, WeightError> {
@@ -320,10 +366,10 @@ fn storage_dtype(class: &str) -> Result<DType, WeightError> {
         "HalfStorage" => DType::F16,
         "BFloat16Storage" => DType::Bf16,
         "LongStorage" => DType::I64,
-        "IntStorage" => DType::I32,
+        "IntStorage" | "QInt32Storage" => DType::I32,
         "ShortStorage" => DType::I16,
-        "CharStorage" => DType::I8,
-        "ByteStorage" => DType::U8,
+        "CharStorage" | "QInt8Storage" => DType::I8,
+        "ByteStorage" | "QUInt8Storage" => DType::U8,
         "BoolStorage" => DType::Bool,
         "ComplexFloatStorage" => DType::C64,
         "ComplexDoubleStorage" => DType::C128,

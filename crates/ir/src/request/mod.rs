@@ -46,6 +46,23 @@ pub struct AxisRequest {
     pub step: u64,
 }
 
+impl AxisRequest {
+    /// The extent, its symbol declared: a multiple of the symbol where it grows in steps and the least
+    /// extent is a whole number of them, else that many steps above the least extent.
+    fn declare(&self, symbols: &mut Symbols) -> Dim {
+        let step = i64::try_from(self.step).unwrap_or(i64::MAX).max(1);
+        let least = if self.range.min % step == 0 { 0 } else { self.range.min };
+        let range = SymbolRange {
+            min: (self.range.min - least) / step,
+            max: self.range.max.map(|max| max.saturating_sub(least).max(0) / step),
+        };
+        if !symbols.contains(&self.symbol) {
+            symbols.declare(&self.symbol, range);
+        }
+        Dim::symbol(&self.symbol).mul(&Dim::Const(step)).add(&Dim::Const(least))
+    }
+}
+
 impl InputRequest {
     /// Nothing asked of the input of that name.
     pub fn new(name: impl Into<String>) -> Self {
@@ -68,10 +85,7 @@ impl InputRequest {
         let mut dims = Vec::with_capacity(base.len());
         for (axis, &extent) in base.iter().enumerate() {
             if let Some(dynamic) = self.dynamic.get(&axis) {
-                if !symbols.contains(&dynamic.symbol) {
-                    symbols.declare(&dynamic.symbol, dynamic.range);
-                }
-                dims.push(Dim::symbol(&dynamic.symbol));
+                dims.push(dynamic.declare(symbols));
                 continue;
             }
             let all = || shapes.iter().filter_map(|shape| shape.get(axis).copied());

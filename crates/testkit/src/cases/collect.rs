@@ -1,6 +1,10 @@
 //! Finds the cases of a folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use mlc_driver::AxisRequest;
+use mlc_ir::SymbolRange;
 
 use serde_json::Value as Json;
 
@@ -37,6 +41,9 @@ pub struct Case {
     pub rule: Rule,
     /// What is compared.
     pub judged: Judged,
+    /// The axes of each input that may vary, in order of the inputs; for files that do not say so
+    /// themselves.
+    pub dynamic: Vec<BTreeMap<usize, AxisRequest>>,
 }
 
 impl Case {
@@ -136,10 +143,43 @@ fn models(root: &Path, kinds: &[String]) -> Vec<Case> {
                 references: vec![folder.join(io)],
                 rule: Rule::Model { single: error("fp32_error"), half: error("fp16_error") },
                 judged: if reproduced { Judged::Numbers } else { Judged::Conversion },
+                dynamic: dynamic(&about),
             });
         }
     }
     cases
+}
+
+/// The axes of each input that may vary.
+fn dynamic(about: &Json) -> Vec<BTreeMap<usize, AxisRequest>> {
+    list(&about["inputs"])
+        .map(|input| named_axes(&about["dynamic"][text(&input["name"])]))
+        .collect()
+}
+
+/// Axes by number: a dimension, `h` or a multiple such as `4*h`, and the bounds of the extent.
+fn named_axes(input: &Json) -> BTreeMap<usize, AxisRequest> {
+    let axis = |(axis, about): (&String, &Json)| {
+        let dimension = text(&about[0]);
+        let (step, symbol) = match dimension.split_once('*') {
+            Some((step, name)) => (step.trim().parse().ok()?, name.trim().to_owned()),
+            None => (1, dimension.clone()),
+        };
+        let range = SymbolRange { min: about[1].as_i64()?, max: about[2].as_i64() };
+        Some((axis.parse().ok()?, AxisRequest { symbol, range, step }))
+    };
+    input.as_object().into_iter().flatten().filter_map(axis).collect()
+}
+
+/// The extents of an input that are symbols.
+fn axes(input: &Json) -> BTreeMap<usize, AxisRequest> {
+    let axis = |(axis, about): (usize, &Json)| {
+        let symbol = about["sym"].as_str()?.to_owned();
+        let range =
+            SymbolRange { min: about["min"].as_i64().unwrap_or(0), max: about["max"].as_i64() };
+        Some((axis, AxisRequest { symbol, range, step: 1 }))
+    };
+    list(&input["shape"]).enumerate().filter_map(axis).collect()
 }
 
 /// Each op case that has a file of a wanted kind.
@@ -174,6 +214,7 @@ fn ops(root: &Path, kinds: &[String]) -> Vec<Case> {
                 references,
                 rule: Rule::Op,
                 judged,
+                dynamic: list(&json(&folder.join("case.json"))["inputs"]).map(axes).collect(),
             });
         }
     }
@@ -203,6 +244,7 @@ fn plain(root: &Path, kinds: &[String]) -> Vec<Case> {
                 references: [io, more].into_iter().filter(|path| path.is_file()).collect(),
                 rule: Rule::Op,
                 judged: Judged::Numbers,
+                dynamic: dynamic(&json(&folder.join("case.json"))),
             });
         }
     }

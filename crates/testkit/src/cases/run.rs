@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mlc_diag::Diagnostics;
-use mlc_driver::{ConvertOptions, Driver, Precision};
+use mlc_driver::{ConvertOptions, Driver, InputRequest, LowerOptions, Precision};
 use mlc_eval::{Array, States};
 use mlc_ir::{Op, Program, Value};
 use mlc_tensor::DType;
@@ -119,6 +119,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
 struct References {
     sequences: Vec<Sequence>,
     stored: BTreeMap<String, Array>,
+    /// The shapes of the inputs, where the file does not tell them.
+    inputs: Vec<InputRequest>,
 }
 
 fn run_case(driver: &Driver, case: &Case, plan: &Plan) -> Vec<Outcome> {
@@ -146,7 +148,34 @@ fn references(case: &Case, stage: Stage) -> Result<References, Failure> {
             return Err(Failure::new("references", "there is no call to compare with"));
         }
     }
-    Ok(References { sequences, stored: stored(&case.file) })
+    let script = case.file.extension().is_some_and(|e| e == "pt");
+    let (inputs, stored) =
+        if script { script_inputs(case) } else { (Vec::new(), stored(&case.file)) };
+    Ok(References { sequences, stored, inputs })
+}
+
+/// What the user of a script says of its inputs, and the buffers that it holds.
+fn script_inputs(case: &Case) -> (Vec<InputRequest>, BTreeMap<String, Array>) {
+    let Ok(source) = mlc_torch::script::read(&case.file) else { return Default::default() };
+    let mut buffers = BTreeMap::new();
+    for (name, tensor, parameter) in source.tensors() {
+        if !parameter && let Ok(array) = Array::from_tensor(&tensor) {
+            buffers.insert(name, array);
+        }
+    }
+    let first = case.references.first().and_then(|path| calls::read(path).ok());
+    let first = first.into_iter().flatten().flatten().next();
+    let given = first.map(|call| call.inputs).unwrap_or_default();
+    let names = source.input_names(given.len());
+    let mut requests = Vec::new();
+    for (i, (name, array)) in names.into_iter().zip(&given).enumerate() {
+        let mut request = InputRequest::new(name);
+        request.shape = Some(array.shape().iter().map(|&n| n as u64).collect());
+        request.dtype = Some(array.dtype());
+        request.dynamic = case.dynamic.get(i).cloned().unwrap_or_default();
+        requests.push(request);
+    }
+    (requests, buffers)
 }
 
 /// The buffers of the model, which are what its states begin with.
@@ -176,7 +205,10 @@ impl Work<'_> {
     fn outcome(&self) -> Result<Outcome, Failure> {
         let start = Instant::now();
         if self.plan.stage <= Stage::Eval {
-            let loaded = self.driver.load(&self.case.file, None).map_err(|e| Failure::of(&e))?;
+            let options =
+                LowerOptions { inputs: self.references.inputs.clone(), ..Default::default() };
+            let loaded = self.driver.load_with(&self.case.file, None, &options);
+            let loaded = loaded.map_err(|e| Failure::of(&e))?;
             let outcome = converted(count(&loaded.program), start);
             return Ok(match self.plan.stage {
                 Stage::Import => Outcome { reached: Reached::Matched, ..outcome },
@@ -213,6 +245,7 @@ impl Work<'_> {
         options.target = ios(self.config.opset);
         options.precision = self.config.precision;
         options.verify = None;
+        options.inputs.clone_from(&self.references.inputs);
         options.force = true;
         options
     }

@@ -62,7 +62,7 @@ fn frame(line: &str) -> Option<(&str, u32)> {
 }
 
 /// Whether a frame is generated code or lies in the package `torch`.
-fn is_internal(file: &str) -> bool {
+pub(crate) fn is_internal(file: &str) -> bool {
     const PARTS: &[&str] = &[
         "ao",
         "autograd",
@@ -97,7 +97,7 @@ fn installed(file: &str) -> Option<&str> {
 }
 
 /// Installed files by package, all others as they stand.
-fn shorten(file: &str) -> &str {
+pub(crate) fn shorten(file: &str) -> &str {
     installed(file).unwrap_or(file)
 }
 

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use mlc_diag::Loc;
 use mlc_tensor::{DType, Tensor};
 
+pub(crate) use loc::{is_internal, shorten};
 pub use target::Target;
 
 use crate::dtype::{Layout, MemoryFormat};

@@ -5,7 +5,7 @@
 //! of the base, and every other tensor on the base is derived anew when it is read next. Programs
 //! without mutation never derive anything twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mlc_ir::attr::ScatterMode;
 use mlc_ir::builder::Builder;
@@ -109,13 +109,35 @@ struct Place {
     strides: Option<Vec<Dim>>,
 }
 
+/// What a base or place was before it changed.
+#[derive(Debug)]
+enum Change {
+    Base(usize, Value, u32),
+    Place(usize, Value, u32),
+}
+
+/// Where a region was entered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    log: usize,
+    bases: usize,
+}
+
 /// The memory of the tensors of a graph.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     bases: Vec<Base>,
     places: Vec<Place>,
+    /// What changed since regions were entered, newest last; empty outside of regions.
+    log: Vec<Change>,
+    /// Regions that are entered.
+    regions: u32,
+    /// The last version that a base was given.
+    versions: u32,
     doubtful: BTreeSet<TensorId>,
     pub(super) complex: BTreeSet<TensorId>,
+    /// What tensors were quantized to that hold the floats they stand for.
+    quantized: BTreeMap<TensorId, DType>,
 }
 
 impl Memory {
@@ -146,14 +168,59 @@ impl Memory {
             .map(|base| (&base.owner, base.value))
     }
 
-    /// How often each base was written.
-    pub(super) fn versions(&self) -> Vec<u32> {
-        self.bases.iter().map(|base| base.version).collect()
+    /// Enters a region: what is derived and written in it ends with it.
+    pub(super) fn enter(&mut self) -> Entry {
+        self.regions += 1;
+        Entry { log: self.log.len(), bases: self.bases.len() }
     }
 
-    /// Whether one of the bases that there were then was written since.
-    pub(super) fn was_written_since(&self, versions: &[u32]) -> bool {
-        self.bases.iter().zip(versions).any(|(base, &version)| base.version != version)
+    /// Leaves a region; gives the bases from outside that were written in it, with their last value
+    /// there.
+    pub(super) fn leave(&mut self, entry: Entry) -> BTreeMap<usize, Value> {
+        self.regions -= 1;
+        let mut written = BTreeMap::new();
+        while self.log.len() > entry.log {
+            match self.log.pop() {
+                Some(Change::Base(at, value, version)) => {
+                    let base = &mut self.bases[at];
+                    if at < entry.bases {
+                        written.entry(at).or_insert(base.value);
+                    }
+                    (base.value, base.version) = (value, version);
+                }
+                Some(Change::Place(at, value, version)) => {
+                    let place = &mut self.places[at];
+                    (place.value, place.version) = (value, version);
+                }
+                None => break,
+            }
+        }
+        written
+    }
+
+    /// The value of a base.
+    pub(super) fn base(&self, base: usize) -> Value {
+        self.bases[base].value
+    }
+
+    /// Gives a base another value.
+    pub(super) fn set_base(&mut self, at: usize, value: Value) {
+        let base = &mut self.bases[at];
+        if self.regions > 0 {
+            self.log.push(Change::Base(at, base.value, base.version));
+        }
+        base.value = value;
+        // A version is never used twice, not even for a value that was left behind.
+        self.versions += 1;
+        base.version = self.versions;
+    }
+
+    fn set_place(&mut self, at: usize, value: Value, version: u32) {
+        let place = &mut self.places[at];
+        if self.regions > 0 {
+            self.log.push(Change::Place(at, place.value, place.version));
+        }
+        (place.value, place.version) = (value, version);
     }
 
     /// The value of a tensor as last derived; its type does not change by writing.
@@ -186,9 +253,7 @@ impl Cx<'_> {
         for view in place.views.clone() {
             value = apply(&view, self, value)?;
         }
-        let place = &mut self.memory.places[tensor.0 as usize];
-        place.value = value;
-        place.version = version;
+        self.memory.set_place(tensor.0 as usize, value, version);
         Ok(value)
     }
 
@@ -215,6 +280,16 @@ impl Cx<'_> {
         let mut views = place.views.clone();
         views.push(view);
         self.memory.add(Place { base, views, value, version, strides: None })
+    }
+
+    /// Declares that a tensor holds the floats that values quantized to `dtype` stand for.
+    pub(crate) fn set_quantized(&mut self, tensor: TensorId, dtype: DType) {
+        self.memory.quantized.insert(tensor, dtype);
+    }
+
+    /// What a tensor was quantized to, if it was.
+    pub(super) fn quantized(&self, tensor: TensorId) -> Option<DType> {
+        self.memory.quantized.get(&tensor).copied()
     }
 
     /// Declares that the file may have a wrong shape for a tensor, so that shapes it declares for what
@@ -274,13 +349,9 @@ impl Cx<'_> {
         for (view, before) in views.iter().zip(&stages).rev() {
             new = write_back(view, self, *before, new)?;
         }
-        let base = &mut self.memory.bases[at];
-        base.value = new;
-        base.version += 1;
-        let version = base.version;
-        let place = &mut self.memory.places[tensor.0 as usize];
-        place.value = value;
-        place.version = version;
+        self.memory.set_base(at, new);
+        let version = self.memory.bases[at].version;
+        self.memory.set_place(tensor.0 as usize, value, version);
         Ok(())
     }
 }

@@ -3,14 +3,16 @@
 //! Regions see the values around them, so operands are captured and sub-graphs are lowered in place.
 //! A predicate that is known picks its branch.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use mlc_diag::Diagnostics;
 use mlc_ir::ops::{Cond, Identity, WhileLoop};
 use mlc_ir::{Def, Dim, Region, RegionData, Type, Value};
 use mlc_tensor::{DType, Tensor};
 
 use super::Cx;
-use super::alias;
-use super::dims::{self, SymbolSource};
+use super::alias::{self, Entry};
+use super::dims::{self, SymbolSource, SymbolSources};
 use super::error::{LowerError, LowerResult};
 use super::graph::{Names, input_name, to_val};
 use super::value::Val;
@@ -86,6 +88,50 @@ impl<'g> Parts<'g> {
         lists.resize(count, Vec::new());
         Ok(lists)
     }
+}
+
+/// A region that is being filled.
+pub(crate) struct Open {
+    region: Region,
+    /// Its arguments.
+    pub(crate) args: Vec<Value>,
+    outside: Region,
+    symbols: SymbolSources,
+    entry: Entry,
+}
+
+/// A region that was filled and is not part of an op yet.
+pub(crate) struct Filled {
+    region: Region,
+    /// What it yields.
+    pub(crate) results: Vec<Value>,
+    /// Bases from outside that were written in it, with their values at its end.
+    written: BTreeMap<usize, Value>,
+    symbols: SymbolSources,
+}
+
+impl Filled {
+    /// Whether something is written in it to memory from outside.
+    pub(crate) fn writes(&self) -> bool {
+        !self.written.is_empty()
+    }
+}
+
+/// What was left to carry on in a region.
+pub(crate) struct Resumed {
+    outside: Region,
+    symbols: SymbolSources,
+    entry: Entry,
+}
+
+/// The condition and the body of a loop.
+pub(crate) trait LoopParts<'p> {
+    /// What it is made with.
+    fn cx(&mut self) -> &mut Cx<'p>;
+    /// Whether the loop goes on, as a scalar of bool.
+    fn test(&mut self, args: &[Value]) -> LowerResult<Value>;
+    /// The next values of the loop variables.
+    fn body(&mut self, args: &[Value]) -> LowerResult<Vec<Value>>;
 }
 
 impl Cx<'_> {
@@ -209,34 +255,101 @@ impl Cx<'_> {
         graph.outputs.iter().map(|output| to_val(output, &names, &mut Vec::new())).collect()
     }
 
-    /// A region with arguments of these types that yields what `fill` gives. What is known inside
-    /// alone is forgotten behind it.
-    pub(super) fn region(
-        &mut self,
-        args: &[Type],
-        fill: impl FnOnce(&mut Self, &[Value]) -> LowerResult<Vec<Value>>,
-    ) -> LowerResult<Region> {
+    /// Enters a region with arguments of these types. What is known inside alone is forgotten behind
+    /// it.
+    pub(crate) fn enter(&mut self, args: &[Type]) -> Open {
         let function = self.b.function_mut();
         let region = function.regions.push(RegionData::default());
         let args: Vec<Value> = args.iter().map(|ty| function.add_arg(region, ty.clone())).collect();
         let outside = std::mem::replace(&mut self.b.region, region);
         let symbols = self.symbols.clone();
-        let before = self.memory.versions();
+        Open { region, args, outside, symbols, entry: self.memory.enter() }
+    }
+
+    /// Leaves a region that will yield these values.
+    pub(crate) fn leave(&mut self, open: Open, results: Vec<Value>) -> Filled {
+        let symbols = std::mem::replace(&mut self.symbols, open.symbols);
+        self.b.region = open.outside;
+        Filled { region: open.region, results, written: self.memory.leave(open.entry), symbols }
+    }
+
+    /// Fills a region.
+    fn filled(
+        &mut self,
+        args: &[Type],
+        fill: impl FnOnce(&mut Self, &[Value]) -> LowerResult<Vec<Value>>,
+    ) -> LowerResult<Filled> {
+        let open = self.enter(args);
+        let args = open.args.clone();
         let results = fill(self, &args);
-        let results = results.and_then(|results| {
-            results.into_iter().map(|value| self.own(region, value)).collect::<LowerResult<_>>()
-        });
-        self.b.region = outside;
-        self.symbols = symbols;
-        let results = results?;
-        if self.memory.was_written_since(&before) {
+        let filled = self.leave(open, Vec::new());
+        Ok(Filled { results: results?, ..filled })
+    }
+
+    /// Carries on in a region that was left; what is made then may use what was known in it.
+    pub(crate) fn resume(&mut self, filled: &Filled) -> Resumed {
+        let outside = std::mem::replace(&mut self.b.region, filled.region);
+        let symbols = std::mem::replace(&mut self.symbols, filled.symbols.clone());
+        Resumed { outside, symbols, entry: self.memory.enter() }
+    }
+
+    /// Ends [`Cx::resume`].
+    pub(crate) fn suspend(&mut self, resumed: Resumed) {
+        self.memory.leave(resumed.entry);
+        self.symbols = resumed.symbols;
+        self.b.region = resumed.outside;
+    }
+
+    /// Sets what a region yields: its results, then the values of these bases.
+    fn close(&mut self, filled: &Filled, bases: &BTreeSet<usize>) -> LowerResult<()> {
+        let mut results = filled.results.clone();
+        for &base in bases {
+            let outside = self.memory.base(base);
+            results.push(filled.written.get(&base).copied().unwrap_or(outside));
+        }
+        let region = filled.region;
+        let resumed = self.resume(filled);
+        let results: LowerResult<Vec<Value>> =
+            results.into_iter().map(|value| self.own(region, value)).collect();
+        self.suspend(resumed);
+        self.b.function_mut().regions[region].results = results?;
+        Ok(())
+    }
+
+    /// The results of two branches. What they write to memory from outside is written behind them.
+    pub(crate) fn cond(
+        &mut self,
+        pred: Value,
+        yes: &Filled,
+        no: &Filled,
+    ) -> LowerResult<Vec<Value>> {
+        let bases: BTreeSet<usize> = yes.written.keys().chain(no.written.keys()).copied().collect();
+        self.close(yes, &bases)?;
+        self.close(no, &bases)?;
+        let mut results = Cond {}.build_many(&mut self.b, pred, yes.region, no.region)?;
+        let written = results.split_off(yes.results.len());
+        for (base, value) in bases.into_iter().zip(written) {
+            self.memory.set_base(base, value);
+        }
+        Ok(results)
+    }
+
+    /// A region with arguments of these types that yields what `fill` gives, and that writes to no
+    /// memory from outside.
+    pub(super) fn region(
+        &mut self,
+        args: &[Type],
+        fill: impl FnOnce(&mut Self, &[Value]) -> LowerResult<Vec<Value>>,
+    ) -> LowerResult<Region> {
+        let filled = self.filled(args, fill)?;
+        if filled.writes() {
             return Err(LowerError::argument(
-                "a branch or the body of a loop writes in place to a tensor from outside",
+                "the body of a map or scan writes in place to a tensor from outside",
             )
             .help("return the new value from it instead"));
         }
-        self.b.function_mut().regions[region].results = results;
-        Ok(region)
+        self.close(&filled, &BTreeSet::new())?;
+        Ok(filled.region)
     }
 
     /// A value that is made in `region` itself.
@@ -263,7 +376,7 @@ impl Cx<'_> {
     }
 
     /// What a graph yields as a value of the program; `None` for nothing.
-    pub(super) fn yielded(&mut self, val: &Val) -> LowerResult<Option<Value>> {
+    pub(crate) fn yielded(&mut self, val: &Val) -> LowerResult<Option<Value>> {
         Ok(match val {
             Val::Tensor(tensor) => Some(self.read(*tensor)?),
             Val::Int(dim) => Some(dims::scalar(self, dim)?),
@@ -305,7 +418,7 @@ impl Cx<'_> {
         let mut absent = Vec::new();
         let mut regions = Vec::new();
         for graph in &parts.graphs {
-            let region = self.region(&[], |cx, _| {
+            let region = self.filled(&[], |cx, _| {
                 let vals = cx.call_graph(graph, operands.clone(), found)?;
                 absent.push(vals.iter().map(|val| *val == Val::None).collect::<Vec<_>>());
                 cx.yields(&vals)
@@ -320,7 +433,7 @@ impl Cx<'_> {
                 "one branch gives None where the other gives a tensor",
             ));
         }
-        let mut results = Cond {}.build_many(&mut self.b, pred, *yes, *no)?.into_iter();
+        let mut results = self.cond(pred, yes, no)?.into_iter();
         let mut vals = Vec::with_capacity(first.len());
         for absent in first {
             vals.push(match results.next().filter(|_| !absent) {
@@ -331,7 +444,28 @@ impl Cx<'_> {
         Ok(vals)
     }
 
-    fn predicate(&mut self, pred: &Val) -> LowerResult<Predicate> {
+    /// A condition as a value.
+    pub(crate) fn truth_value(&mut self, pred: Predicate) -> LowerResult<Value> {
+        match pred {
+            Predicate::Value(value) => Ok(value),
+            Predicate::Known(known) => {
+                let known = Tensor::from_bytes(DType::Bool, &[], vec![u8::from(known)])?;
+                Ok(self.b.constant(known)?)
+            }
+        }
+    }
+
+    /// The condition of a loop as a value.
+    pub(crate) fn going_on(&mut self, pred: Predicate) -> LowerResult<Value> {
+        match pred {
+            Predicate::Known(true) => {
+                Err(LowerError::argument("the condition of a loop is always true"))
+            }
+            pred => self.truth_value(pred),
+        }
+    }
+
+    pub(crate) fn predicate(&mut self, pred: &Val) -> LowerResult<Predicate> {
         match pred {
             Val::Bool(known) => Ok(Predicate::Known(*known)),
             Val::Int(dim) if dim.as_const().is_some() => Ok(Predicate::Known(!dim.is(0))),
@@ -381,35 +515,11 @@ impl Cx<'_> {
         if initial.len() != carried.len() {
             return Err(LowerError::argument("a loop carries None"));
         }
-        let types: Vec<Type> = initial.iter().map(|&value| self.b.ty(value).clone()).collect();
-        let all = |cx: &mut Self, graph: &Graph, args: &[Value]| -> LowerResult<Vec<Val>> {
-            let mut operands = cx.arguments(graph, args)?;
-            operands.extend(rest.iter().cloned());
-            Ok(operands)
-        };
-        let test = self.region(&types, |cx, args| {
-            let operands = all(cx, test, args)?;
-            let vals = cx.call_graph(test, operands, found)?;
-            let [pred] = &vals[..] else {
-                return Err(LowerError::invalid("the condition of a loop gives one value"));
-            };
-            Ok(vec![match cx.predicate(pred)? {
-                Predicate::Value(value) => value,
-                Predicate::Known(false) => cx.yields(&[Val::Bool(false)])?[0],
-                Predicate::Known(true) => {
-                    return Err(LowerError::argument("the condition of a loop is always true"));
-                }
-            }])
-        })?;
-        let body = self.region(&types, |cx, args| {
-            let operands = all(cx, body, args)?;
-            let vals = cx.call_graph(body, operands, found)?;
-            let values = cx.yields(&vals)?;
-            cx.keep_types(&types, &values)?;
-            Ok(values)
-        })?;
-        let results = WhileLoop {}.build_many(&mut self.b, initial, test, body)?;
-        Ok(results.into_iter().map(|value| self.fresh(value)).collect())
+        let problems = Diagnostics::new();
+        let mut parts = WhileGraphs { cx: self, test, body, rest: &rest, found: problems };
+        let results = looped(&mut parts, &initial);
+        found.extend(parts.found);
+        Ok(results?.into_iter().map(|value| self.fresh(value)).collect())
     }
 
     /// Declares that what a body yields has the extents of the loop variables, where inference could
@@ -425,6 +535,104 @@ impl Cx<'_> {
     }
 }
 
+/// A loop of the file.
+struct WhileGraphs<'g, 'p> {
+    cx: &'g mut Cx<'p>,
+    test: &'g Graph,
+    body: &'g Graph,
+    rest: &'g [Val],
+    /// Problems of the last run.
+    found: Diagnostics,
+}
+
+impl WhileGraphs<'_, '_> {
+    fn call(&mut self, graph: &Graph, args: &[Value]) -> LowerResult<Vec<Val>> {
+        let mut operands = self.cx.arguments(graph, args)?;
+        operands.extend(self.rest.iter().cloned());
+        self.cx.call_graph(graph, operands, &mut self.found)
+    }
+}
+
+impl<'p> LoopParts<'p> for WhileGraphs<'_, 'p> {
+    fn cx(&mut self) -> &mut Cx<'p> {
+        self.cx
+    }
+
+    fn test(&mut self, args: &[Value]) -> LowerResult<Value> {
+        self.found = Diagnostics::new();
+        let vals = self.call(self.test, args)?;
+        let [pred] = &vals[..] else {
+            return Err(LowerError::invalid("the condition of a loop gives one value"));
+        };
+        let pred = self.cx.predicate(pred)?;
+        self.cx.going_on(pred)
+    }
+
+    fn body(&mut self, args: &[Value]) -> LowerResult<Vec<Value>> {
+        let vals = self.call(self.body, args)?;
+        self.cx.yields(&vals)
+    }
+}
+
+/// The results of a loop over `initial`. What its body writes to memory from outside is carried as
+/// well; test and body are filled anew until all that is known, and must then do the same.
+pub(crate) fn looped<'p>(
+    parts: &mut dyn LoopParts<'p>,
+    initial: &[Value],
+) -> LowerResult<Vec<Value>> {
+    let mut bases = BTreeSet::new();
+    loop {
+        let cx = parts.cx();
+        let mut start = initial.to_vec();
+        start.extend(bases.iter().map(|&base| cx.memory.base(base)));
+        let types: Vec<Type> = start.iter().map(|&value| cx.b.ty(value).clone()).collect();
+        let count = initial.len();
+        let test =
+            loop_region(parts, (&types, count), &bases, |parts, args| Ok(vec![parts.test(args)?]))?;
+        let body = loop_region(parts, (&types, count), &bases, |parts, args| {
+            let next = parts.body(args)?;
+            parts.cx().keep_types(&types, &next)?;
+            Ok(next)
+        })?;
+        if body.results.len() != count {
+            return Err(LowerError::invalid("the body gives another number of results"));
+        }
+        let known = bases.len();
+        bases.extend(body.written.keys());
+        if bases.len() > known {
+            continue;
+        }
+        let cx = parts.cx();
+        cx.close(&test, &BTreeSet::new())?;
+        cx.close(&body, &bases)?;
+        let mut results = WhileLoop {}.build_many(&mut cx.b, start, test.region, body.region)?;
+        let written = results.split_off(count);
+        for (base, value) in bases.into_iter().zip(written) {
+            cx.memory.set_base(base, value);
+        }
+        return Ok(results);
+    }
+}
+
+/// A region of a loop: its arguments are `count` loop variables, then the values of `bases`.
+fn loop_region<'p>(
+    parts: &mut dyn LoopParts<'p>,
+    (types, count): (&[Type], usize),
+    bases: &BTreeSet<usize>,
+    fill: impl FnOnce(&mut dyn LoopParts<'p>, &[Value]) -> LowerResult<Vec<Value>>,
+) -> LowerResult<Filled> {
+    let cx = parts.cx();
+    let open = cx.enter(types);
+    let args = open.args.clone();
+    let (own, memory) = args.split_at(count);
+    for (&base, &value) in bases.iter().zip(memory) {
+        cx.memory.set_base(base, value);
+    }
+    let results = fill(parts, own);
+    let filled = parts.cx().leave(open, Vec::new());
+    Ok(Filled { results: results?, ..filled })
+}
+
 impl Parts<'_> {
     pub(super) fn exact<const N: usize>(&self) -> LowerResult<[Vec<Val>; N]> {
         let lists = self.lists(N)?;
@@ -433,7 +641,7 @@ impl Parts<'_> {
 }
 
 /// A condition.
-enum Predicate {
+pub(crate) enum Predicate {
     /// Known at compile time.
     Known(bool),
     /// A scalar of bool.

@@ -61,7 +61,7 @@ impl LowerError {
     }
 
     /// As a diagnostic; `origin` is the op of the source.
-    pub(super) fn into_diagnostic(self, origin: &str) -> Diagnostic {
+    pub(crate) fn into_diagnostic(self, origin: &str) -> Diagnostic {
         let message = match self.code {
             codes::UNSUPPORTED_OP => self.message,
             _ => format!("`{origin}`: {}", self.message),

@@ -383,6 +383,6 @@ pub(super) fn to_val<'g>(
 }
 
 /// A problem of the graph as a whole.
-pub(super) fn problem(code: mlc_diag::Code, message: String, help: &str) -> Diagnostic {
+pub(crate) fn problem(code: mlc_diag::Code, message: String, help: &str) -> Diagnostic {
     Diagnostic::new(code, message).help(help)
 }

@@ -11,9 +11,10 @@
 //! otherwise is a fault and reported.
 
 pub mod alias;
+pub(crate) mod attempt;
 pub mod call;
 pub mod complex;
-mod control;
+pub(crate) mod control;
 pub mod dims;
 pub mod error;
 mod graph;
@@ -21,6 +22,7 @@ mod ops;
 pub mod promote;
 pub mod registry;
 mod scans;
+pub(crate) mod schema;
 mod signature;
 mod specialise;
 mod state;
@@ -30,7 +32,7 @@ pub mod value;
 use mlc_ir::builder::Builder;
 use mlc_ir::ops::Cast;
 use mlc_ir::{Dim, Op, Value};
-use mlc_tensor::{DType, DTypeKind};
+use mlc_tensor::{DType, DTypeKind, Tensor};
 
 use alias::{Memory, Owner};
 use call::Call;
@@ -39,8 +41,10 @@ use error::{LowerError, LowerResult};
 use registry::{Form, Registry};
 use value::{Operand, Scalar, TensorId, Val};
 
+pub use attempt::Lowered;
+pub(crate) use graph::problem as graph_problem;
 pub use ops::registry;
-pub use signature::{Lowered, lower, lower_with};
+pub use signature::{lower, lower_with};
 pub use state::{LowerOptions, StateMode};
 
 /// What a lowering works with: the builder, the memory of tensors, and the other lowerings.
@@ -64,6 +68,70 @@ impl Cx<'_> {
     /// A tensor with memory of its own.
     pub fn fresh(&mut self, value: Value) -> Val {
         Val::Tensor(self.memory.allocate(value, Owner::Local))
+    }
+
+    /// As [`Cx::fresh`], by its id.
+    pub(crate) fn fresh_tensor(&mut self, value: Value) -> TensorId {
+        self.memory.allocate(value, Owner::Local)
+    }
+
+    /// Makes the extents of a tensor readable while the program runs, where only it tells them.
+    pub(crate) fn know_extents(&mut self, val: &Val) {
+        match val {
+            Val::Tensor(tensor) => {
+                let value = self.memory.latest(*tensor);
+                if let Ok(ty) = self.b.tensor(value)
+                    && ty.static_shape().is_none()
+                {
+                    let shape = ty.shape.clone();
+                    self.symbols.add_tensor(value, &shape);
+                }
+            }
+            Val::List(items) => items.iter().for_each(|val| self.know_extents(val)),
+            _ => {}
+        }
+    }
+
+    /// The elements of a tensor, if they are known.
+    ///
+    /// # Errors
+    /// None for tensors of a valid graph.
+    pub(crate) fn known(&mut self, tensor: TensorId) -> LowerResult<Option<Tensor>> {
+        if self.is_complex(tensor) {
+            return Ok(None);
+        }
+        let value = self.read(tensor)?;
+        if let Some(tensor) = self.b.constant_of(value) {
+            return Ok(Some(tensor.clone()));
+        }
+        // Small integers are known to inference where they are no constants.
+        let Some(content) = self.b.content(value) else { return Ok(None) };
+        let known: Option<Vec<i64>> = content.iter().map(Dim::as_const).collect();
+        let ty = self.b.tensor(value)?;
+        match (known, ty.static_shape()) {
+            (Some(known), Some(shape)) if ty.dtype.is_int() => {
+                let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+                Ok(Some(Tensor::from_i64s(ty.dtype, &shape, &known)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Names the value of a tensor, unless it has a name.
+    pub(crate) fn suggest_name(&mut self, tensor: TensorId, name: &str) {
+        let value = self.memory.latest(tensor);
+        self.b.name(value, name);
+    }
+
+    /// Whether an op can be lowered for some arguments.
+    pub(crate) fn covers(&self, op: &str) -> bool {
+        self.registry.covers(op)
+    }
+
+    /// The refusal of an op without a lowering.
+    pub(crate) fn unsupported_op(&self, op: &str) -> LowerError {
+        let loc = mlc_diag::Loc::unknown();
+        self.unsupported(&Call::new(op, "", [], &loc))
     }
 
     /// One result with memory of its own; for the end of a lowering.
@@ -377,7 +445,10 @@ impl Cx<'_> {
     fn unsupported(&self, call: &Call<'_>) -> LowerError {
         let error = LowerError::new(
             mlc_diag::codes::UNSUPPORTED_OP,
-            format!("`{}.{}` has no lowering", call.op, call.overload),
+            match call.overload.as_str() {
+                "" => format!("`{}` has no lowering", call.op),
+                overload => format!("`{}.{overload}` has no lowering", call.op),
+            },
         );
         let near = mlc_diag::nearest(&call.op, self.registry.names());
         if near.is_empty() {

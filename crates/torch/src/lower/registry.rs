@@ -102,6 +102,6 @@ impl Registry {
     /// Whether an op of that name can be lowered for some arguments.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        self.find(name, false).is_some()
+        self.find(name, false).is_some() || self.find(name, true).is_some()
     }
 }

@@ -9,8 +9,8 @@ use mlc_tensor::Tensor;
 
 use super::Cx;
 use super::alias::Owner;
+use super::attempt::unique;
 use super::error::{LowerError, LowerResult};
-use super::signature::unique;
 use super::value::TensorId;
 
 /// What becomes of tensors that outlive a call and are written by the model.
@@ -83,6 +83,11 @@ impl Store {
     /// The new value that the signature lists for a tensor.
     pub(super) fn listed(&self, owner: &Owner) -> Option<Value> {
         self.listed.get(owner).copied()
+    }
+
+    /// The tensors that have such a value.
+    pub(super) fn listed_owners(&self) -> impl Iterator<Item = &Owner> {
+        self.listed.keys()
     }
 
     /// Notes the new value that the signature lists for a tensor.

@@ -102,6 +102,11 @@ impl Pickle {
         self.values.get(id.0 as usize).unwrap_or(&Value::None)
     }
 
+    /// All values, in the order in which they are made.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.values.iter()
+    }
+
     /// The text of a string.
     #[must_use]
     pub fn str(&self, id: ValueId) -> Option<&str> {

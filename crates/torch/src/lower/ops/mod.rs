@@ -26,6 +26,7 @@ mod native_attention;
 mod norm;
 mod pad;
 mod pool;
+mod qtensor;
 mod quantized;
 mod random;
 mod recurrent;
@@ -77,6 +78,7 @@ const FAMILIES: &[&[Lowering]] = &[
     mask::LOWERINGS,
     loss::LOWERINGS,
     quantized::LOWERINGS,
+    qtensor::LOWERINGS,
     scatter::LOWERINGS,
     index::LOWERINGS,
     create::LOWERINGS,

@@ -12,7 +12,7 @@ use super::reduction::{Reduction, reduce, variance};
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
 use crate::lower::registry::Lowering;
-use crate::lower::value::Val;
+use crate::lower::value::{TensorId, Val};
 use crate::lower::{Cx, dims};
 
 pub(super) const LOWERINGS: &[Lowering] = &[
@@ -101,8 +101,39 @@ fn batch_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
             Ok(vec![cx.fresh(y), nothing(cx, dtype)?, nothing(cx, dtype)?])
         }
         [None, None] => batch_statistics(cx, x, (parameters, eps)),
+        [Some(mean), Some(var)] if call.op == "aten.batch_norm" => {
+            let momentum = call.opt_float("momentum")?.unwrap_or(0.1);
+            move_statistics(cx, x, ([mean, var], momentum))?;
+            batch_statistics(cx, x, (parameters, eps))
+        }
         _ => Err(super::housekeeping::training("batch norm")),
     }
+}
+
+/// Moves running statistics towards those of the batch: `(1 − momentum) · old + momentum · new`, with
+/// the variance of a sample.
+fn move_statistics(
+    cx: &mut Cx<'_>,
+    x: Value,
+    (running, momentum): ([TensorId; 2], f64),
+) -> LowerResult<()> {
+    if momentum == 0.0 {
+        return Ok(());
+    }
+    let rank = cx.b.tensor(x)?.rank();
+    let axes: Vec<usize> = (0..rank).filter(|&a| a != 1).collect();
+    let mean = reduce(cx, Reduction::Mean, x, (&axes, true))?;
+    let var = variance(cx, x, mean, (&axes, true, 1.0))?;
+    for (tensor, new) in running.into_iter().zip([mean, var]) {
+        let dtype = cx.dtype(tensor)?;
+        let (old, new) = (cx.read(tensor)?, dims::squeeze(cx, new, &axes)?);
+        let new = cx.cast(new, dtype)?;
+        let (keep, take) = (cx.b.scalar(dtype, 1.0 - momentum)?, cx.b.scalar(dtype, momentum)?);
+        let (old, new) = (cx.binary(Mul {}, old, keep)?, cx.binary(Mul {}, new, take)?);
+        let moved = cx.binary(Add {}, old, new)?;
+        cx.write(tensor, moved)?;
+    }
+    Ok(())
 }
 
 fn batch_norm_no_update(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
