@@ -17,6 +17,7 @@ pub mod complex;
 pub(crate) mod control;
 pub mod dims;
 pub mod error;
+mod formula;
 mod graph;
 mod ops;
 pub mod promote;
@@ -443,6 +444,10 @@ impl Cx<'_> {
     }
 
     fn unsupported(&self, call: &Call<'_>) -> LowerError {
+        if let Some(refusal) = self.registry.refusal(&call.op) {
+            let message = format!("`{}` cannot be lowered: {}", call.op, refusal.why);
+            return LowerError::new(mlc_diag::codes::UNSUPPORTED_OP, message).help(refusal.help);
+        }
         let error = LowerError::new(
             mlc_diag::codes::UNSUPPORTED_OP,
             match call.overload.as_str() {

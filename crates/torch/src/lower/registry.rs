@@ -28,12 +28,25 @@ pub struct Spelling {
     pub same_as: &'static str,
 }
 
+/// Ops that are known to have no lowering.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal {
+    /// `namespace.op` of each, or parts of names.
+    pub names: &'static [&'static str],
+    /// Why there is none.
+    pub why: &'static str,
+    /// What to do instead.
+    pub help: &'static str,
+}
+
 /// The lowerings by name.
 #[derive(Debug, Default)]
 pub struct Registry {
     lowerings: BTreeMap<&'static str, LowerFn>,
     complex: BTreeMap<&'static str, LowerFn>,
     spellings: BTreeMap<&'static str, &'static str>,
+    refusals: BTreeMap<&'static str, Refusal>,
+    kinds: &'static [Refusal],
 }
 
 /// How a call is carried out.
@@ -55,7 +68,27 @@ impl Registry {
             lowerings: lowerings.iter().copied().flatten().map(|l| (l.name, l.lower)).collect(),
             complex: BTreeMap::new(),
             spellings: spellings.iter().map(|s| (s.name, s.same_as)).collect(),
+            ..Self::default()
         }
+    }
+
+    /// The table with ops that are refused by name, and kinds of ops that are by a part of it.
+    #[must_use]
+    pub fn with_refusals(mut self, named: &[Refusal], kinds: &'static [Refusal]) -> Self {
+        self.refusals = named
+            .iter()
+            .flat_map(|refusal| refusal.names.iter().map(|&name| (name, *refusal)))
+            .collect();
+        self.kinds = kinds;
+        self
+    }
+
+    /// Why an op has no lowering, where that is known.
+    pub(super) fn refusal(&self, name: &str) -> Option<Refusal> {
+        let plain = name.strip_suffix('_').unwrap_or(name);
+        let named = self.refusals.get(name).or_else(|| self.refusals.get(plain)).copied();
+        let holds = |refusal: &&Refusal| refusal.names.iter().any(|part| name.contains(part));
+        named.or_else(|| self.kinds.iter().find(holds).copied())
     }
 
     /// The table with lowerings that are used instead of those of the same name where an operand is

@@ -60,6 +60,14 @@ fn relu(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 }
 
 fn relu6(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let own = call.tensor("self")?;
+    if !cx.dtype(own)?.is_float() {
+        let bounds = [("min", Val::Int(0.into())), ("max", Val::Int(6.into()))];
+        return cx.call(
+            "aten.clamp",
+            &[("self", Val::Tensor(own)), bounds[0].clone(), bounds[1].clone()],
+        );
+    }
     let x = float_operand(cx, call)?;
     let y = cx.unary(Relu6 {}, x)?;
     cx.one(y)

@@ -25,12 +25,6 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.logical_or", lower: |cx, call| logical(cx, call, LogicalOr {}) },
     Lowering { name: "aten.logical_xor", lower: |cx, call| logical(cx, call, LogicalXor {}) },
     Lowering { name: "aten.logical_not", lower: logical_not },
-    Lowering { name: "aten.bitwise_and", lower: |cx, call| bitwise(cx, call, LogicalAnd {}) },
-    Lowering { name: "aten.bitwise_or", lower: |cx, call| bitwise(cx, call, LogicalOr {}) },
-    Lowering { name: "aten.bitwise_xor", lower: |cx, call| bitwise(cx, call, LogicalXor {}) },
-    Lowering { name: "aten.__and__", lower: |cx, call| bitwise(cx, call, LogicalAnd {}) },
-    Lowering { name: "aten.__or__", lower: |cx, call| bitwise(cx, call, LogicalOr {}) },
-    Lowering { name: "aten.__xor__", lower: |cx, call| bitwise(cx, call, LogicalXor {}) },
     Lowering { name: "aten.bitwise_not", lower: bitwise_not },
     Lowering { name: "aten.isnan", lower: isnan },
     Lowering { name: "aten.isinf", lower: isinf },
@@ -77,18 +71,6 @@ fn logical_not(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = cx.read_as(call.tensor("self")?, DType::Bool)?;
     let y = cx.unary(LogicalNot {}, x)?;
     cx.one(y)
-}
-
-fn bitwise(cx: &mut Cx<'_>, call: &Call<'_>, op: impl Into<Op>) -> LowerResult<Vec<Val>> {
-    let (a, b) = (call.operand("self")?, call.operand("other")?);
-    let dtype = cx.promoted(&[&a, &b])?;
-    if dtype != DType::Bool {
-        return Err(LowerError::dtype(format!("bits of {dtype} cannot be combined in Core ML"))
-            .help("use arithmetic, or convert to bool where the values are 0 and 1"));
-    }
-    let (x, y) = (cx.operand(&a, dtype)?, cx.operand(&b, dtype)?);
-    let z = cx.binary(op, x, y)?;
-    cx.one(z)
 }
 
 /// `¬x` of truth values, `−x − 1` of signed integers, `max − x` of unsigned ones.

@@ -182,9 +182,14 @@ fn to(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one_complex(re, im)
 }
 
-/// `√(re² + im²)`, of numbers divided by the greater part, so that no square overflows.
 fn abs(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (re, im) = parts(cx, call.tensor("self")?)?;
+    let y = magnitude(cx, re, im)?;
+    cx.one(y)
+}
+
+/// `√(re² + im²)`, of numbers divided by the greater part, so that no square overflows.
+pub(super) fn magnitude(cx: &mut Cx<'_>, re: Value, im: Value) -> LowerResult<Value> {
     let (re, im) = (cx.unary(mlc_ir::ops::Abs {}, re)?, cx.unary(mlc_ir::ops::Abs {}, im)?);
     let (high, low) =
         (cx.binary(mlc_ir::ops::Maximum {}, re, im)?, cx.binary(mlc_ir::ops::Minimum {}, re, im)?);
@@ -196,8 +201,7 @@ fn abs(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let square = cx.binary(Mul {}, ratio, ratio)?;
     let square = cx.binary(Add {}, square, one)?;
     let root = cx.unary(Sqrt {}, square)?;
-    let y = cx.binary(Mul {}, high, root)?;
-    cx.one(y)
+    cx.binary(Mul {}, high, root)
 }
 
 /// The angle of `(x, y)`: the arctangent of `y / x`, half a turn further on the left. On the axes:

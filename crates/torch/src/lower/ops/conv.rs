@@ -40,6 +40,11 @@ impl Window {
     fn of(cx: &mut Cx<'_>, call: &Call<'_>, spatial: Option<usize>) -> LowerResult<Self> {
         let x = cx.read(call.tensor("input")?)?;
         let weight = cx.read(call.tensor("weight")?)?;
+        let dtype = cx.b.tensor(x)?.dtype;
+        if !dtype.is_float() {
+            return Err(LowerError::dtype(format!("a convolution of {dtype}"))
+                .help("convert the operands with `.float()` before it"));
+        }
         let bias = call.opt_tensor("bias")?.map(|bias| cx.read(bias)).transpose()?;
         let rank = cx.b.tensor(weight)?.rank();
         let spatial = match (spatial, rank.checked_sub(2)) {

@@ -37,6 +37,8 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.eye", lower: eye },
     Lowering { name: "aten.tril_indices", lower: |cx, call| band_indices(cx, call, true) },
     Lowering { name: "aten.triu_indices", lower: |cx, call| band_indices(cx, call, false) },
+    Lowering { name: "aten.fft_fftfreq", lower: |cx, call| frequencies(cx, call, false) },
+    Lowering { name: "aten.fft_rfftfreq", lower: |cx, call| frequencies(cx, call, true) },
     Lowering { name: "aten.sym_size", lower: sym_size },
     Lowering { name: "aten.sym_numel", lower: sym_numel },
     Lowering { name: "aten.item", lower: item },
@@ -403,6 +405,25 @@ fn band_indices(cx: &mut Cx<'_>, call: &Call<'_>, lower: bool) -> LowerResult<Ve
         places().map(|place| place.0).chain(places().map(|place| place.1)).collect();
     let tensor = Tensor::from_i64s(dtype, &[2, (all.len() / 2) as u64], &all)?;
     let y = cx.b.constant(tensor)?;
+    cx.one(y)
+}
+
+/// The frequencies of a transform of `n` points that are `d` apart: those not negative, then, unless
+/// `half`, the negative ones.
+fn frequencies(cx: &mut Cx<'_>, call: &Call<'_>, half: bool) -> LowerResult<Vec<Val>> {
+    ignore_storage(call);
+    let dtype = call.opt_dtype("dtype")?.unwrap_or(DType::F32);
+    let (n, d) = (call.int("n")?, call.float_or("d", 1.0)?);
+    if !(1..=MAX_KNOWN).contains(&n) {
+        return Err(LowerError::argument(format!("the frequencies of {n} points")));
+    }
+    let whole: Vec<i64> = match half {
+        true => (0..=n / 2).collect(),
+        false => (0..(n + 1) / 2).chain(-(n / 2)..0).collect(),
+    };
+    let step = 1.0 / (n as f64 * d);
+    let values: Vec<f64> = whole.iter().map(|&k| k as f64 * step).collect();
+    let y = cx.b.constant(Tensor::from_f64s(dtype, &[values.len() as u64], &values)?)?;
     cx.one(y)
 }
 

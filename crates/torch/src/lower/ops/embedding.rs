@@ -38,14 +38,23 @@ fn embedding_bag(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     call.ignore(&["scale_grad_by_freq", "sparse"]);
     let table = call.tensor("weight")?;
     let dtype = cx.dtype(table)?;
-    let width = cx.shape(table)?.last().cloned();
-    let width = width.ok_or_else(|| LowerError::invalid("the table is a scalar"))?;
+    let [height, width] = &cx.shape(table)?[..] else {
+        return Err(LowerError::invalid("the table of an embedding has two axes"));
+    };
+    let (height, width) = (height.clone(), width.clone());
     let table = cx.read(table)?;
     let indices = cx.read(call.tensor("indices")?)?;
     let indices = flat(cx, indices)?;
     let count = cx.b.tensor(indices)?.shape[0].clone();
     let mut member = members(cx, call, &count)?;
-    if let Some(skip) = call.opt_dim("padding_idx")?.filter(|skip| !skip.is(-1)) {
+    let skip = match call.opt_dim("padding_idx")? {
+        // The form of the core opset says by −1 that none is skipped; the other counts from the end.
+        Some(skip) if skip.as_const().is_some_and(|skip| skip < 0) => {
+            (call.op == "aten.embedding_bag").then(|| height.add(&skip))
+        }
+        skip => skip,
+    };
+    if let Some(skip) = skip {
         let own = cx.b.tensor(indices)?.dtype;
         let skip = cx.number(&Scalar::Int(skip), own)?;
         let counts = cx.binary(NotEqual {}, indices, skip)?;

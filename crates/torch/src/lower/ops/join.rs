@@ -181,6 +181,13 @@ fn repeat(cx: &mut Cx<'_>, call: &Call<'_>, name: &str) -> LowerResult<Vec<Val>>
     }
     let mut y = cx.read(x)?;
     y = alias::unsqueeze(cx, y, &(0..reps.len() - rank).collect::<Vec<_>>())?;
+    if reps.iter().any(|r| r.is(0)) {
+        let ty = cx.b.tensor(y)?.clone();
+        let shape: Vec<Dim> = ty.shape.iter().zip(&reps).map(|(n, r)| n.mul(r)).collect();
+        let zero = cx.b.scalar(ty.dtype, 0.0)?;
+        let y = super::create::filled(cx, &shape, zero)?;
+        return cx.one(y);
+    }
     if reps.iter().any(|r| !r.is(1)) {
         let reps = dims::vector(cx, &reps)?;
         y = Tile {}.build(&mut cx.b, y, reps)?;

@@ -2,6 +2,7 @@
 
 use mlc_tensor::DType;
 
+use super::calls::Calls;
 use crate::lower::Cx;
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
@@ -27,38 +28,8 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.nan_to_num", lower: nan_to_num },
 ];
 
-/// Calls ops of one or two operands.
-struct Calls<'a, 'p>(&'a mut Cx<'p>);
-
-impl Calls<'_, '_> {
-    fn one(&mut self, op: &str, x: TensorId) -> LowerResult<TensorId> {
-        self.0.call_tensor(op, &[("self", Val::Tensor(x))])
-    }
-
-    fn two(&mut self, op: &str, x: TensorId, y: impl Into<Val>) -> LowerResult<TensorId> {
-        self.0.call_tensor(op, &[("self", Val::Tensor(x)), ("other", y.into())])
-    }
-
-    fn select(&mut self, test: TensorId, x: TensorId, y: TensorId) -> LowerResult<TensorId> {
-        let args =
-            [("condition", Val::Tensor(test)), ("self", Val::Tensor(x)), ("other", Val::Tensor(y))];
-        self.0.call_tensor("aten.where", &args)
-    }
-}
-
-impl From<TensorId> for Val {
-    fn from(tensor: TensorId) -> Self {
-        Self::Tensor(tensor)
-    }
-}
-
-impl From<f64> for Val {
-    fn from(x: f64) -> Self {
-        Self::Float(x)
-    }
-}
-
-fn reduced(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<Vec<Val>> {
+/// As `reduction` says.
+pub(super) fn reduced(cx: &mut Cx<'_>, call: &Call<'_>, x: TensorId) -> LowerResult<Vec<Val>> {
     let op = match call.int_or("reduction", 1)? {
         0 => return Ok(vec![Val::Tensor(x)]),
         1 => "aten.mean",
@@ -237,24 +208,108 @@ fn nll(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 /// The loss of the logarithm of a softmax along the classes.
 fn cross_entropy(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (x, target) = (call.tensor("self")?, call.tensor("target")?);
-    if call.float_or("label_smoothing", 0.0)? != 0.0 {
-        return Err(LowerError::argument("`label_smoothing`")
-            .help("leave the loss out of the exported model"));
-    }
-    if cx.dtype(target)?.is_float() {
-        return Err(LowerError::argument("a cross entropy with probabilities of classes")
-            .help("leave the loss out of the exported model"));
-    }
     let axis = i64::from(cx.rank(x)? > 1);
-    let logs =
-        cx.call_tensor("aten.log_softmax", &[("self", x.into()), ("dim", Val::Int(axis.into()))])?;
+    let logs = Calls(cx).with("aten.log_softmax", x, ("dim", axis))?;
+    if cx.dtype(target)?.is_float() {
+        return soft_cross_entropy(cx, call, (logs, target, axis));
+    }
     let mut args = vec![("self", Val::Tensor(logs)), ("target", Val::Tensor(target))];
     for name in ["weight", "reduction", "ignore_index"] {
         if let Some(val) = call.get(name) {
             args.push((name, val.clone()));
         }
     }
-    cx.call("aten.nll_loss_nd", &args)
+    let hard = cx.call("aten.nll_loss_nd", &args)?;
+    let smoothing = call.float_or("label_smoothing", 0.0)?;
+    if smoothing == 0.0 {
+        return Ok(hard);
+    }
+    let [Val::Tensor(hard)] = hard[..] else { return Err(LowerError::invalid("no loss")) };
+    let smooth = evenly(cx, call, (logs, target, axis))?;
+    let classes = cx.shape(x)?.get(axis as usize).and_then(mlc_ir::Dim::as_const);
+    let classes = classes.ok_or_else(|| LowerError::dynamic("the number of classes"))?;
+    let mut calls = Calls(cx);
+    let hard = calls.two("aten.mul", hard, 1.0 - smoothing)?;
+    let smooth = calls.two("aten.mul", smooth, smoothing / classes as f64)?;
+    Ok(vec![Val::Tensor(calls.two("aten.add", hard, smooth)?)])
+}
+
+/// A weight a class, shaped to broadcast along the classes.
+fn class_weights(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (x, axis): (TensorId, i64),
+) -> LowerResult<Option<TensorId>> {
+    let Some(weight) = call.opt_tensor("weight")? else { return Ok(None) };
+    let mut shape = vec![mlc_ir::Dim::Const(1); cx.rank(x)?];
+    if let (Some(slot), Some(extent)) = (shape.get_mut(axis as usize), cx.shape(weight)?.first()) {
+        *slot = extent.clone();
+    }
+    Calls(cx).reshape(weight, &shape).map(Some)
+}
+
+/// The loss against all classes alike: `−Σ weight · x`, 0 where `target` is ignored.
+fn evenly(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (logs, target, axis): (TensorId, TensorId, i64),
+) -> LowerResult<TensorId> {
+    let weight = class_weights(cx, call, (logs, axis))?;
+    let ignored = call.int_or("ignore_index", -100)?;
+    let mut calls = Calls(cx);
+    let terms = match weight {
+        Some(weight) => calls.two("aten.mul", logs, weight)?,
+        None => logs,
+    };
+    let sum = calls.over("aten.sum", terms, (axis, false))?;
+    let loss = calls.one("aten.neg", sum)?;
+    let skipped = calls.two("aten.eq", target, ignored)?;
+    let loss = calls.zero_where(skipped, loss)?;
+    match call.int_or("reduction", 1)? {
+        1 => {
+            let kept = calls.one("aten.logical_not", skipped)?;
+            let mut count = {
+                let dtype = calls.0.dtype(logs)?;
+                calls.to(kept, dtype)?
+            };
+            if let Some(weight) = call.opt_tensor("weight")? {
+                let safe = calls.zero_where(skipped, target)?;
+                let chosen = calls.with("aten.take", weight, ("index", safe))?;
+                count = calls.two("aten.mul", count, chosen)?;
+            }
+            let (total, count) = (calls.one("aten.sum", loss)?, calls.one("aten.sum", count)?);
+            calls.two("aten.div", total, count)
+        }
+        2 => calls.one("aten.sum", loss),
+        _ => Ok(loss),
+    }
+}
+
+/// `−Σ weight · target · x` of probabilities of the classes; the mean is over the samples.
+fn soft_cross_entropy(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (logs, target, axis): (TensorId, TensorId, i64),
+) -> LowerResult<Vec<Val>> {
+    call.ignore(&["ignore_index"]);
+    let weight = class_weights(cx, call, (logs, axis))?;
+    let smoothing = call.float_or("label_smoothing", 0.0)?;
+    let shape = cx.shape(logs)?;
+    let classes = shape.get(axis as usize).and_then(mlc_ir::Dim::as_const);
+    let classes = classes.ok_or_else(|| LowerError::dynamic("the number of classes"))?;
+    let mut calls = Calls(cx);
+    let mut target = target;
+    if smoothing != 0.0 {
+        target = calls.two("aten.mul", target, 1.0 - smoothing)?;
+        target = calls.two("aten.add", target, smoothing / classes as f64)?;
+    }
+    let mut terms = calls.two("aten.mul", logs, target)?;
+    if let Some(weight) = weight {
+        terms = calls.two("aten.mul", terms, weight)?;
+    }
+    let sum = calls.over("aten.sum", terms, (axis, false))?;
+    let loss = calls.one("aten.neg", sum)?;
+    reduced(cx, call, loss)
 }
 
 /// `(a₁b₂ − a₂b₁, a₂b₀ − a₀b₂, a₀b₁ − a₁b₀)` along an axis: the last for `linalg_cross`, the first of

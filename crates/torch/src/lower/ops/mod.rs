@@ -2,10 +2,14 @@
 
 mod activation;
 mod adaptive_pool;
+mod affine;
 mod arithmetic;
+mod arrange;
 mod attention;
 mod axes;
+mod bits;
 mod boxes;
+mod calls;
 mod compare;
 mod complex;
 mod conv;
@@ -18,12 +22,15 @@ mod grid;
 mod housekeeping;
 mod index;
 mod indices;
+mod istft;
 mod join;
 mod linear;
 mod loss;
+mod margin;
 mod mask;
 mod native_attention;
 mod norm;
+mod numeric;
 mod pad;
 mod pool;
 mod qtensor;
@@ -31,12 +38,19 @@ mod quantized;
 mod random;
 mod recurrent;
 mod reduction;
+mod refused;
 mod resize;
+mod roi;
 mod scan;
+
 mod scatter;
+mod singular;
 mod slice;
+mod solve;
 mod sort;
+mod special;
 mod spellings;
+mod statistics;
 mod stft;
 mod taper;
 mod unary;
@@ -86,10 +100,23 @@ const FAMILIES: &[&[Lowering]] = &[
     join::LOWERINGS,
     slice::LOWERINGS,
     view::LOWERINGS,
+    roi::LOWERINGS,
+    singular::LOWERINGS,
+    affine::LOWERINGS,
+    special::LOWERINGS,
+    solve::LOWERINGS,
+    statistics::LOWERINGS,
+    numeric::LOWERINGS,
+    margin::LOWERINGS,
+    bits::LOWERINGS,
+    arrange::LOWERINGS,
 ];
 
 /// The table of all lowerings.
 #[must_use]
 pub fn registry() -> Registry {
-    Registry::new(FAMILIES, spellings::SPELLINGS).with_complex(complex::COMPLEX)
+    Registry::new(FAMILIES, spellings::SPELLINGS)
+        .with_complex(complex::COMPLEX)
+        .with_complex(istft::COMPLEX)
+        .with_refusals(refused::REFUSALS, refused::KINDS)
 }

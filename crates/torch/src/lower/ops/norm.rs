@@ -11,6 +11,7 @@ use super::linear::is_known;
 use super::reduction::{Reduction, reduce, variance};
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
+use crate::lower::formula::Formula;
 use crate::lower::registry::Lowering;
 use crate::lower::value::{TensorId, Val};
 use crate::lower::{Cx, dims};
@@ -21,6 +22,10 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten._native_batch_norm_legit", lower: batch_norm },
     Lowering { name: "aten._native_batch_norm_legit_no_training", lower: batch_norm },
     Lowering { name: "aten._batch_norm_no_update", lower: batch_norm_no_update },
+    Lowering { name: "aten._batch_norm_with_update", lower: batch_norm_no_update },
+    Lowering { name: "aten._batch_norm_impl_index", lower: batch_norm_indexed },
+    Lowering { name: "aten._native_batch_norm_legit_functional", lower: batch_norm_functional },
+    Lowering { name: "aten._batch_norm_with_update_functional", lower: batch_norm_functional },
     Lowering { name: "aten.layer_norm", lower: |cx, call| first(layer_norm(cx, call)) },
     Lowering { name: "aten.native_layer_norm", lower: layer_norm },
     Lowering { name: "aten.group_norm", lower: group_norm },
@@ -83,62 +88,107 @@ fn nothing(cx: &mut Cx<'_>, dtype: DType) -> LowerResult<Val> {
     Ok(cx.fresh(value))
 }
 
-/// Normalizes by the running statistics, or by those of the batch where there are none; the other
-/// results are the mean and `1/√(σ² + eps)` of the batch.
+/// Normalizes by the running statistics, or by those of the batch where there are none or in training
+/// mode; the other results are the mean and `1/√(σ² + eps)` of the batch. In training mode the running
+/// statistics move towards those of the batch.
 fn batch_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    // A running mean is moved by `momentum` in training mode alone.
-    call.ignore(&["momentum", "cudnn_enabled"]);
+    call.ignore(&["cudnn_enabled"]);
     let x = cx.read(call.tensor("input")?)?;
     let parameters = parameters(cx, call)?;
     let running = [call.opt_tensor("running_mean")?, call.opt_tensor("running_var")?];
     let eps = call.float_or("eps", 1e-5)?;
-    let training = call.bool_or("training", false)?;
+    // The forms of the core opset that update say so by their names.
+    let training = call.bool_or("training", call.op.contains("_with_update"))?;
     match running {
         [Some(mean), Some(var)] if !training => {
+            call.ignore(&["momentum"]);
             let (mean, var) = (cx.read(mean)?, cx.read(var)?);
             let y = batch_norm_value(cx, x, ([mean, var], parameters, eps))?;
             let dtype = cx.b.tensor(mean)?.dtype;
             Ok(vec![cx.fresh(y), nothing(cx, dtype)?, nothing(cx, dtype)?])
         }
-        [None, None] => batch_statistics(cx, x, (parameters, eps)),
-        [Some(mean), Some(var)] if call.op == "aten.batch_norm" => {
-            let momentum = call.opt_float("momentum")?.unwrap_or(0.1);
-            move_statistics(cx, x, ([mean, var], momentum))?;
+        [None, None] => {
+            call.ignore(&["momentum"]);
             batch_statistics(cx, x, (parameters, eps))
         }
-        _ => Err(super::housekeeping::training("batch norm")),
+        [Some(mean), Some(var)] => {
+            let outputs = batch_statistics(cx, x, (parameters, eps))?;
+            let moved = moved(cx, x, ([mean, var], call.float_or("momentum", 0.1)?))?;
+            for (tensor, value) in [mean, var].into_iter().zip(moved) {
+                if let Some(value) = value {
+                    cx.write(tensor, value)?;
+                }
+            }
+            Ok(outputs)
+        }
+        _ => Err(LowerError::invalid("a running mean without a variance, or the other way round")),
     }
 }
 
-/// Moves running statistics towards those of the batch: `(1 − momentum) · old + momentum · new`, with
-/// the variance of a sample.
-fn move_statistics(
+/// The running mean and variance, moved by `momentum` towards those of the batch; none where they
+/// stay.
+fn moved(
     cx: &mut Cx<'_>,
     x: Value,
     (running, momentum): ([TensorId; 2], f64),
-) -> LowerResult<()> {
+) -> LowerResult<[Option<Value>; 2]> {
     if momentum == 0.0 {
-        return Ok(());
+        return Ok([None, None]);
     }
-    let rank = cx.b.tensor(x)?.rank();
-    let axes: Vec<usize> = (0..rank).filter(|&a| a != 1).collect();
+    let shape = cx.b.tensor(x)?.shape.clone();
+    let axes: Vec<usize> = (0..shape.len()).filter(|&a| a != 1).collect();
     let mean = reduce(cx, Reduction::Mean, x, (&axes, true))?;
     let var = variance(cx, x, mean, (&axes, true, 1.0))?;
-    for (tensor, new) in running.into_iter().zip([mean, var]) {
-        let dtype = cx.dtype(tensor)?;
-        let (old, new) = (cx.read(tensor)?, dims::squeeze(cx, new, &axes)?);
-        let new = cx.cast(new, dtype)?;
-        let (keep, take) = (cx.b.scalar(dtype, 1.0 - momentum)?, cx.b.scalar(dtype, momentum)?);
-        let (old, new) = (cx.binary(Mul {}, old, keep)?, cx.binary(Mul {}, new, take)?);
-        let moved = cx.binary(Add {}, old, new)?;
-        cx.write(tensor, moved)?;
+    let mut moved = [None, None];
+    for ((tensor, batch), slot) in running.into_iter().zip([mean, var]).zip(&mut moved) {
+        let old = cx.read(tensor)?;
+        let dtype = cx.b.tensor(old)?.dtype;
+        let batch = dims::squeeze(cx, batch, &axes)?;
+        let batch = cx.cast(batch, dtype)?;
+        let mut f = Formula::new(cx, dtype);
+        let (kept, added) = (f.times(old, 1.0 - momentum)?, f.times(batch, momentum)?);
+        *slot = Some(f.add(kept, added)?);
     }
-    Ok(())
+    Ok(moved)
+}
+
+/// The form that gives the moved statistics as results.
+fn batch_norm_functional(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    call.ignore(&["cudnn_enabled"]);
+    let x = cx.read(call.tensor("input")?)?;
+    let parameters = parameters(cx, call)?;
+    let running = [call.tensor("running_mean")?, call.tensor("running_var")?];
+    let eps = call.float_or("eps", 1e-5)?;
+    let momentum = call.float_or("momentum", 0.1)?;
+    let with_reserve = call.op.contains("_with_update");
+    let training = call.bool_or("training", with_reserve)?;
+    let values = [cx.read(running[0])?, cx.read(running[1])?];
+    let (mut outputs, moved) = if training {
+        (batch_statistics(cx, x, (parameters, eps))?, moved(cx, x, (running, momentum))?)
+    } else {
+        let y = batch_norm_value(cx, x, (values, parameters, eps))?;
+        let dtype = cx.b.tensor(values[0])?.dtype;
+        (vec![cx.fresh(y), nothing(cx, dtype)?, nothing(cx, dtype)?], [None, None])
+    };
+    if with_reserve {
+        outputs.push(nothing(cx, DType::U8)?);
+    }
+    for (value, old) in moved.into_iter().zip(values) {
+        outputs.push(cx.fresh(value.unwrap_or(old)));
+    }
+    Ok(outputs)
 }
 
 fn batch_norm_no_update(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let mut outputs = batch_norm(cx, call)?;
     outputs.push(nothing(cx, DType::U8)?);
+    Ok(outputs)
+}
+
+/// `_batch_norm_impl_index` also names the implementation that torch would take.
+fn batch_norm_indexed(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let mut outputs = batch_norm_no_update(cx, call)?;
+    outputs.push(Val::Int(0.into()));
     Ok(outputs)
 }
 
@@ -327,20 +377,53 @@ fn grouped(
 }
 
 fn instance_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    call.ignore(&["momentum", "cudnn_enabled"]);
+    call.ignore(&["cudnn_enabled"]);
     let x = cx.read(call.tensor("input")?)?;
     let parameters = parameters(cx, call)?;
     let eps = call.float_or("eps", 1e-5)?;
+    let momentum = call.float_or("momentum", 0.1)?;
     let running = [call.opt_tensor("running_mean")?, call.opt_tensor("running_var")?];
     let y = match (call.bool_or("use_input_stats", true)?, running) {
-        (true, [None, None]) => instance_norm_value(cx, x, (parameters, eps))?,
+        (true, running) => {
+            if let [Some(mean), Some(var)] = running {
+                instance_update(cx, x, ([mean, var], momentum))?;
+            }
+            instance_norm_value(cx, x, (parameters, eps))?
+        }
         (false, [Some(mean), Some(var)]) => {
             let (mean, var) = (cx.read(mean)?, cx.read(var)?);
             batch_norm_value(cx, x, ([mean, var], parameters, eps))?
         }
-        _ => return Err(super::housekeeping::training("instance norm with running statistics")),
+        _ => return Err(LowerError::invalid("instance norm without statistics")),
     };
     cx.one(y)
+}
+
+/// Moves the running statistics towards the mean, over the batch, of those of the instances.
+fn instance_update(
+    cx: &mut Cx<'_>,
+    x: Value,
+    (running, momentum): ([TensorId; 2], f64),
+) -> LowerResult<()> {
+    if momentum == 0.0 {
+        return Ok(());
+    }
+    let rank = cx.b.tensor(x)?.rank();
+    let axes: Vec<usize> = (2..rank).collect();
+    let mean = reduce(cx, Reduction::Mean, x, (&axes, true))?;
+    let var = variance(cx, x, mean, (&axes, true, 1.0))?;
+    for (tensor, own) in running.into_iter().zip([mean, var]) {
+        let own = dims::squeeze(cx, own, &axes)?;
+        let own = reduce(cx, Reduction::Mean, own, (&[0], false))?;
+        let old = cx.read(tensor)?;
+        let dtype = cx.b.tensor(old)?.dtype;
+        let own = cx.cast(own, dtype)?;
+        let mut f = Formula::new(cx, dtype);
+        let (kept, added) = (f.times(old, 1.0 - momentum)?, f.times(own, momentum)?);
+        let value = f.add(kept, added)?;
+        cx.write(tensor, value)?;
+    }
+    Ok(())
 }
 
 fn instance_norm_value(
@@ -385,11 +468,16 @@ fn rms_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
         None => machine_epsilon(cx.b.tensor(x)?.dtype)?,
     };
     let weight = call.opt_tensor("weight")?.map(|w| cx.read(w)).transpose()?;
+    let own = cx.b.tensor(x)?.dtype;
+    // The squares leave the range of half precision.
+    let wide = if own == DType::F16 { DType::F32 } else { own };
+    let x = cx.cast(x, wide)?;
     let square = cx.unary(Square {}, x)?;
     let mean = reduce(cx, Reduction::Mean, square, (&axes, true))?;
     let scale = cx.unary(Rsqrt { epsilon: F64(eps) }, mean)?;
     let y = cx.binary(Mul {}, x, scale)?;
     let y = affine_last(cx, y, [weight, None])?;
+    let y = cx.cast(y, own)?;
     Ok(vec![cx.fresh(y), cx.fresh(scale)])
 }
 

@@ -1,5 +1,5 @@
-//! Quantization spelled as ops between integers and floats: PT2E's `quantized_decomposed` and
-//! torchao's affine ops.
+//! Quantization spelled as ops between integers and floats: PT2E's `quantized_decomposed`, and
+//! rounding as training with quantization in mind does it.
 
 use mlc_ir::ops::{Add, Dequantize, Maximum, Minimum, Mul, Quantize, RealDiv, Round, Sub};
 use mlc_ir::{Dim, Value};
@@ -9,6 +9,7 @@ use super::reduction::one_axis;
 use crate::lower::Cx;
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
+use crate::lower::formula::Formula;
 use crate::lower::registry::Lowering;
 use crate::lower::value::{Operand, Val};
 
@@ -17,7 +18,11 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "quantized_decomposed.dequantize_per_tensor", lower: dequantize },
     Lowering { name: "quantized_decomposed.quantize_per_channel", lower: quantize },
     Lowering { name: "quantized_decomposed.dequantize_per_channel", lower: dequantize },
-    Lowering { name: "torchao.dequantize_affine", lower: dequantize_affine },
+    Lowering { name: "aten.fake_quantize_per_tensor_affine", lower: fake },
+    Lowering { name: "aten.fake_quantize_per_channel_affine", lower: fake },
+    Lowering { name: "aten.fake_quantize_per_tensor_affine_cachemask", lower: fake_with_mask },
+    Lowering { name: "aten.fake_quantize_per_channel_affine_cachemask", lower: fake_with_mask },
+    Lowering { name: "quantized_decomposed.fake_quant_per_channel", lower: fake },
 ];
 
 /// Scale and zero point as floats, shaped to broadcast against the operand, and, where both are
@@ -41,11 +46,10 @@ fn known(cx: &mut Cx<'_>, operand: &Operand) -> Option<Tensor> {
 }
 
 fn params(cx: &mut Cx<'_>, call: &Call<'_>, rank: usize) -> LowerResult<Params> {
-    let axis = if call.op.ends_with("channel") { one_axis(call.int("axis")?, rank)? } else { None };
-    let (scale, zero) = match axis {
-        Some(_) => ("scales", "zero_points"),
-        None => ("scale", "zero_point"),
-    };
+    let axis =
+        if call.op.contains("per_channel") { one_axis(call.int("axis")?, rank)? } else { None };
+    let plural = call.has("scales");
+    let (scale, zero) = if plural { ("scales", "zero_points") } else { ("scale", "zero_point") };
     let scale = call.operand(scale)?;
     let zero = if call.has(zero) {
         call.operand(zero)?
@@ -155,46 +159,38 @@ fn dequantize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
-/// `(x − zero_point) · scale`, one scale a block of `block_size` elements.
-fn dequantize_affine(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    call.ignore(&["quant_min", "quant_max", "input_dtype"]);
-    let domain = call.opt_str("zero_point_domain")?.unwrap_or("INT");
-    let known = domain == "INT" || (domain == "NONE" && !call.has("zero_point"));
-    if !known {
-        return Err(LowerError::argument(format!("a zero point in the domain `{domain}`")));
+/// The numbers that integers between the limits stand for, and where those are not clamped.
+fn rounded(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<[Value; 2]> {
+    let x = call.tensor(if call.has("input") { "input" } else { "self" })?;
+    let own = cx.dtype(x)?;
+    let x = cx.read_as(x, DType::F32)?;
+    let rank = cx.b.tensor(x)?.rank();
+    if call.has("fake_quant_enabled") {
+        return Err(LowerError::argument("rounding that is switched on while the model runs")
+            .help("convert the observers before exporting the model"));
     }
-    let x = cx.read(call.tensor("input")?)?;
-    let out = call.opt_dtype("output_dtype")?.unwrap_or(DType::F32);
-    let shape = cx.b.tensor(x)?.shape.clone();
-    let blocks = call.ints("block_size")?;
-    if blocks.len() != shape.len() {
-        return Err(LowerError::invalid("`block_size` has another rank"));
-    }
-    let (mut inner, mut outer) = (Vec::new(), Vec::new());
-    for (extent, &block) in shape.iter().zip(&blocks) {
-        let count = extent.exact_div(&Dim::Const(block)).filter(|_| block > 0);
-        let count = count.ok_or_else(|| {
-            LowerError::invalid(format!("blocks of {block} in an extent of {extent}"))
-        })?;
-        if block == 1 || count.is(1) {
-            inner.push(extent.clone());
-            outer.push(count);
-        } else {
-            inner.extend([count.clone(), Dim::Const(block)]);
-            outer.extend([count, Dim::Const(1)]);
-        }
-    }
-    let y = cx.cast(x, DType::F32)?;
-    let mut y = cx.reshape(y, &inner)?;
-    if let Some(zero) = call.opt_tensor("zero_point")? {
-        let zero = cx.read_as(zero, DType::F32)?;
-        let zero = cx.reshape(zero, &outer)?;
-        y = cx.binary(Sub {}, y, zero)?;
-    }
-    let scale = cx.read_as(call.tensor("scale")?, DType::F32)?;
-    let scale = cx.reshape(scale, &outer)?;
-    let y = cx.binary(Mul {}, y, scale)?;
-    let y = cx.reshape(y, &shape)?;
-    let y = cx.cast(y, out)?;
+    let params = params(cx, call, rank)?;
+    let (low, high) = (call.int("quant_min")? as f64, call.int("quant_max")? as f64);
+    let mut f = Formula::new(cx, DType::F32);
+    let inverse = f.over(1.0, params.scale)?;
+    let steps = f.mul(x, inverse)?;
+    let steps = f.cx.unary(Round {}, steps)?;
+    let steps = f.add(steps, params.zero_point)?;
+    let (least, most) = (f.num(low)?, f.num(high)?);
+    let held = f.max(steps, least)?;
+    let held = f.min(held, most)?;
+    let inside = f.same(steps, held)?;
+    let y = f.sub(held, params.zero_point)?;
+    let y = f.mul(y, params.scale)?;
+    Ok([cx.cast(y, own)?, inside])
+}
+
+fn fake(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let [y, _] = rounded(cx, call)?;
     cx.one(y)
+}
+
+fn fake_with_mask(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let [y, inside] = rounded(cx, call)?;
+    Ok(vec![cx.fresh(y), cx.fresh(inside)])
 }

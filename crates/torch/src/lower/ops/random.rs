@@ -14,6 +14,7 @@ use crate::lower::Cx;
 use crate::lower::call::Call;
 use crate::lower::dims;
 use crate::lower::error::{LowerError, LowerResult};
+use crate::lower::formula::Formula;
 use crate::lower::registry::Lowering;
 use crate::lower::value::{Operand, Val};
 
@@ -30,6 +31,10 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.normal_functional", lower: normal },
     Lowering { name: "aten.bernoulli", lower: bernoulli },
     Lowering { name: "aten.multinomial", lower: multinomial },
+    Lowering { name: "aten.exponential", lower: exponential },
+    Lowering { name: "aten.cauchy", lower: cauchy },
+    Lowering { name: "aten.geometric", lower: geometric },
+    Lowering { name: "aten.log_normal", lower: log_normal },
 ];
 
 /// The shape that a call asks for: `size`, or that of `self`, as a vector of i32.
@@ -229,5 +234,62 @@ fn multinomial(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
         *results.get(1).ok_or_else(|| LowerError::invalid("`topk` gives positions"))?
     };
     let y = cx.cast(y, DType::I64)?;
+    cx.one(y)
+}
+
+/// Numbers from above 0 to 1.
+fn above_zero(cx: &mut Cx<'_>, call: &Call<'_>, dtype: DType) -> LowerResult<Value> {
+    let shape = shape_of(cx, call)?;
+    let drawn = uniform_between(cx, shape, (0.0, 1.0), dtype)?;
+    Formula::new(cx, dtype).from(1.0, drawn)
+}
+
+/// `−ln u / lambd`
+fn exponential(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let dtype = float_type(cx, call)?;
+    let rate = call.float_or("lambd", 1.0)?;
+    let drawn = above_zero(cx, call, dtype)?;
+    let mut f = Formula::new(cx, dtype);
+    let log = f.ln(drawn)?;
+    let y = f.times(log, -1.0 / rate)?;
+    cx.one(y)
+}
+
+/// `median + sigma · tan(π·(u − ½))`
+fn cauchy(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let dtype = float_type(cx, call)?;
+    let (median, sigma) = (call.float_or("median", 0.0)?, call.float_or("sigma", 1.0)?);
+    let drawn = above_zero(cx, call, dtype)?;
+    let mut f = Formula::new(cx, dtype);
+    let angle = f.plus(drawn, -0.5)?;
+    let angle = f.times(angle, std::f64::consts::PI)?;
+    let slope = f.cx.unary(mlc_ir::ops::Tan {}, angle)?;
+    let y = f.times(slope, sigma)?;
+    let y = f.plus(y, median)?;
+    cx.one(y)
+}
+
+/// How often it takes until what has probability `p` occurs: `⌈ln u / ln(1 − p)⌉`.
+fn geometric(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let own = cx.dtype(call.tensor("self")?)?;
+    let dtype = if own.is_float() { own } else { DType::F32 };
+    let p = call.float_or("p", 0.5)?;
+    let drawn = above_zero(cx, call, dtype)?;
+    let mut f = Formula::new(cx, dtype);
+    let log = f.ln(drawn)?;
+    let count = f.times(log, 1.0 / (-p).ln_1p())?;
+    let count = f.cx.unary(mlc_ir::ops::Ceil {}, count)?;
+    let one = f.num(1.0)?;
+    let count = f.max(count, one)?;
+    let y = cx.cast(count, own)?;
+    cx.one(y)
+}
+
+fn log_normal(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let dtype = float_type(cx, call)?;
+    let (mean, deviation) = (call.float_or("mean", 1.0)?, call.float_or("std", 2.0)?);
+    let shape = shape_of(cx, call)?;
+    let y = normal_with(cx, shape, (mean, deviation), dtype)?;
+    let y = Formula::new(cx, dtype).exp(y)?;
     cx.one(y)
 }

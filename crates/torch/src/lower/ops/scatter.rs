@@ -49,6 +49,11 @@ fn gather(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (x, index) = (call.tensor("self")?, call.tensor("index")?);
     let shape = cx.shape(index)?;
     let axis = axis_arg(call, "dim", 0, cx.rank(x)?)?;
+    if shape.iter().any(|extent| extent.is(0)) {
+        let zero = cx.b.scalar(cx.dtype(x)?, 0.0)?;
+        let y = super::create::filled(cx, &shape, zero)?;
+        return cx.one(y);
+    }
     let (x, index) = (cx.read(x)?, cx.read(index)?);
     let (x, index) = (ranked(cx, x)?, ranked(cx, index)?);
     let y = along(cx, x, index, axis)?;
@@ -159,7 +164,10 @@ impl Scattering {
             return Err(LowerError::dtype("truth values cannot be reduced by a scatter"));
         }
         let (low, high) = match dtype.int_range() {
-            Some((low, high)) => (low as f64, high as f64),
+            // Core ML computes with 32 bits.
+            Some((low, high)) => {
+                (low.max(i64::from(i32::MIN)) as f64, high.min(i64::from(i32::MAX)) as f64)
+            }
             None => (f64::NEG_INFINITY, f64::INFINITY),
         };
         let (mode, neutral) = match how {

@@ -27,6 +27,8 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.searchsorted", lower: searchsorted },
     Lowering { name: "aten.bucketize", lower: bucketize },
     Lowering { name: "aten._unique2", lower: unique },
+    Lowering { name: "aten._unique", lower: unique },
+    Lowering { name: "aten.unique_consecutive", lower: unique_consecutive },
 ];
 
 /// The first `count` elements along an axis in order, and their positions as i64; a scalar is a
@@ -53,7 +55,9 @@ fn ranked(
         return Ok([cx.cast(values, dtype)?, cx.cast(places, DType::I64)?]);
     }
     let count = count.unwrap_or(&extent);
-    let k = dims::scalar(cx, count)?;
+    // The op takes a number that is known, or −1 for all; of all, the first are taken after.
+    let all = count.as_const().is_none();
+    let k = cx.b.int(count.as_const().unwrap_or(-1))?;
     let op = Topk {
         axis: axis as i64,
         ascending,
@@ -65,6 +69,12 @@ fn ranked(
     let &[values, positions] = &results[..] else {
         return Err(LowerError::invalid("`topk` gives values and positions"));
     };
+    let (mut values, mut positions) = (values, positions);
+    if all && *count != extent {
+        let zero = Dim::Const(0);
+        values = alias::slice(cx, values, axis, (&zero, count, 1))?;
+        positions = alias::slice(cx, positions, axis, (&zero, count, 1))?;
+    }
     let values = cx.cast(values, dtype)?;
     let positions = cx.cast(positions, DType::I64)?;
     if shape.is_empty() {
@@ -216,23 +226,53 @@ fn bucketize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// A tensor in a line, in the order that brings equal elements together; and that order, unless the
+/// elements stay where they are.
+struct Line {
+    values: Value,
+    order: Option<Value>,
+    /// The shape and the element type of the tensor.
+    shape: Vec<Dim>,
+    dtype: DType,
+}
+
 /// The distinct elements in ascending order; where each element is among them; how often each occurs.
 fn unique(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     call.ignore(&["sorted"]);
     let x = call.tensor("self")?;
+    let (shape, dtype) = (cx.shape(x)?, cx.dtype(x)?);
+    let value = cx.read_as(x, if dtype == DType::Bool { DType::I32 } else { dtype })?;
+    let line = flat(cx, value)?;
+    let line = super::calls::Calls(cx).tensor(line)?;
+    let [values, order] = ranked(cx, line, (0, true), None)?;
+    groups(cx, call, &Line { values, order: Some(order), shape, dtype })
+}
+
+/// The same of elements that follow one another.
+fn unique_consecutive(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let x = call.tensor("self")?;
+    let (shape, dtype) = (cx.shape(x)?, cx.dtype(x)?);
+    if let Some(dim) = call.opt_int("dim")?
+        && shape.len() > 1
+    {
+        return Err(LowerError::argument(format!("distinct slices along axis {dim}"))
+            .help("leave `dim` out, or compare neighbours with `torch.diff`"));
+    }
+    let value = cx.read_as(x, if dtype == DType::Bool { DType::I32 } else { dtype })?;
+    let values = flat(cx, value)?;
+    groups(cx, call, &Line { values, order: None, shape, dtype })
+}
+
+/// The first element of each run of equal ones, the number of the run that each element is in, and
+/// the lengths of the runs.
+fn groups(cx: &mut Cx<'_>, call: &Call<'_>, line: &Line) -> LowerResult<Vec<Val>> {
     let inverse = call.bool_or("return_inverse", false)?;
     let counts = call.bool_or("return_counts", false)?;
-    let (shape, dtype) = (cx.shape(x)?, cx.dtype(x)?);
-    if dtype == DType::Bool {
-        return Err(LowerError::dtype("the distinct values of truth values"));
-    }
-    let value = cx.read(x)?;
-    let line = flat(cx, value)?;
-    let Val::Tensor(line_id) = cx.fresh(line) else {
-        return Err(LowerError::invalid("no tensor"));
-    };
-    let [sorted, order] = ranked(cx, line_id, (0, true), None)?;
+    let sorted = line.values;
     let extent = cx.b.tensor(sorted)?.shape[0].clone();
+    if extent.is(0) || extent.is(1) {
+        return alone(cx, line, (&extent, inverse, counts));
+    }
     let (zero, one) = (Dim::Const(0), Dim::Const(1));
     let next = alias::slice(cx, sorted, 0, (&one, &extent, 1))?;
     let previous = alias::slice(cx, sorted, 0, (&zero, &extent.sub(&one), 1))?;
@@ -243,6 +283,7 @@ fn unique(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let found = places(cx, starts)?;
     let found = alias::select(cx, found, 1, &zero)?;
     let values = gather(cx, sorted, 0, found)?;
+    let values = cx.cast(values, line.dtype)?;
     let groups = cx.b.tensor(values)?.shape.clone();
     cx.symbols.add_tensor(values, &groups);
     let mut all = vec![cx.fresh(values)];
@@ -252,12 +293,14 @@ fn unique(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
             let running = Cumsum { axis: 0, exclusive: false, reverse: false };
             let running = running.build(&mut cx.b, starts)?;
             let one = cx.b.int(1)?;
-            let group = cx.binary(Sub {}, running, one)?;
-            let mode = mlc_ir::attr::ScatterMode::Update;
-            let op = Scatter { axis: 0, mode, validate_indices: false };
-            let group = op.build(&mut cx.b, group, order, group)?;
+            let mut group = cx.binary(Sub {}, running, one)?;
+            if let Some(order) = line.order {
+                let mode = mlc_ir::attr::ScatterMode::Update;
+                let op = Scatter { axis: 0, mode, validate_indices: false };
+                group = op.build(&mut cx.b, group, order, group)?;
+            }
             let group = cx.cast(group, DType::I64)?;
-            let group = cx.reshape(group, &shape)?;
+            let group = cx.reshape(group, &line.shape)?;
             cx.fresh(group)
         }
     });
@@ -270,8 +313,39 @@ fn unique(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
             let ends = ends.build(&mut cx.b, vec![begins, end])?;
             let count = cx.binary(Sub {}, ends, found)?;
             let count = cx.cast(count, DType::I64)?;
-            cx.fresh(count)
+            // torch's own tracing declares the element type of the operand for them.
+            let count = super::calls::Calls(cx).tensor(count)?;
+            cx.doubt(count);
+            Val::Tensor(count)
         }
+    });
+    Ok(all)
+}
+
+/// What the runs of one element, or of none, are.
+fn alone(
+    cx: &mut Cx<'_>,
+    line: &Line,
+    (extent, inverse, counts): (&Dim, bool, bool),
+) -> LowerResult<Vec<Val>> {
+    let values = cx.cast(line.values, line.dtype)?;
+    let mut all = vec![cx.fresh(values)];
+    let number = |x: i64| mlc_tensor::Tensor::from_i64s(DType::I64, &[], &[x]);
+    all.push(if inverse {
+        let zero = cx.b.constant(number(0)?)?;
+        let inverse = super::create::filled(cx, &line.shape, zero)?;
+        cx.fresh(inverse)
+    } else {
+        Val::Opaque("the inverse of `unique`, which was not asked for".to_owned())
+    });
+    all.push(if counts {
+        let one = cx.b.constant(number(1)?)?;
+        let counts = super::create::filled(cx, std::slice::from_ref(extent), one)?;
+        let counts = super::calls::Calls(cx).tensor(counts)?;
+        cx.doubt(counts);
+        Val::Tensor(counts)
+    } else {
+        Val::Opaque("the counts of `unique`, which were not asked for".to_owned())
     });
     Ok(all)
 }

@@ -14,7 +14,7 @@ use crate::lower::value::Val;
 
 pub(super) const LOWERINGS: &[Lowering] = &[Lowering { name: "aten.stft", lower: stft }];
 
-fn positive(name: &str, value: i64) -> LowerResult<i64> {
+pub(super) fn positive(name: &str, value: i64) -> LowerResult<i64> {
     match value {
         1..=0x100_0000 => Ok(value),
         _ => Err(LowerError::invalid(format!("`{name}` is {value}"))),
@@ -22,7 +22,7 @@ fn positive(name: &str, value: i64) -> LowerResult<i64> {
 }
 
 /// The window of `frame` elements, filled with zeros on both sides; `None` where all are 1.
-fn window(
+pub(super) fn window(
     cx: &mut Cx<'_>,
     call: &Call<'_>,
     frame: i64,

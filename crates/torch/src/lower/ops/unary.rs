@@ -214,12 +214,17 @@ fn scaled_log(cx: &mut Cx<'_>, call: &Call<'_>, factor: f64) -> LowerResult<Vec<
 /// `2·artanh(x / (x + 2))`, which does not cancel near 0.
 fn log1p(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = float_operand(cx, call)?;
+    let y = log1p_value(cx, x)?;
+    cx.one(y)
+}
+
+/// `ln(1 + x)`.
+pub(super) fn log1p_value(cx: &mut Cx<'_>, x: Value) -> LowerResult<Value> {
     let two = cx.b.scalar(cx.b.tensor(x)?.dtype, 2.0)?;
     let below = cx.binary(Add {}, x, two)?;
     let ratio = cx.binary(RealDiv {}, x, below)?;
     let area = cx.unary(Atanh {}, ratio)?;
-    let y = cx.binary(Mul {}, area, two)?;
-    cx.one(y)
+    cx.binary(Mul {}, area, two)
 }
 
 /// `ln(z / (1 − z))`, `z` being `x` held within `[eps, 1 − eps]` where `eps` is given.

@@ -17,6 +17,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.frobenius_norm", lower: |cx, call| vector(cx, call, "p") },
     Lowering { name: "aten.linalg_norm", lower: linalg_norm },
     Lowering { name: "aten.linalg_matrix_norm", lower: matrix },
+    Lowering { name: "aten.nuclear_norm", lower: nuclear },
     Lowering { name: "aten.cosine_similarity", lower: cosine_similarity },
     Lowering { name: "aten.pairwise_distance", lower: pairwise_distance },
     Lowering { name: "aten.dist", lower: dist },
@@ -127,7 +128,8 @@ fn matrix(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
-/// `fro`: the norm of all elements; ±1: the greatest or least column sum; ±∞: that of rows.
+/// `fro`: the norm of all elements; ±1: the greatest or least column sum; ±∞: that of rows; ±2: the
+/// greatest or least singular value; `nuc`: the sum of those.
 fn matrix_value(
     cx: &mut Cx<'_>,
     x: Value,
@@ -142,16 +144,14 @@ fn matrix_value(
         }
         Order::Number(p) if p.abs() == 1.0 => (rows, *p > 0.0),
         Order::Number(p) if p.is_infinite() => (columns, *p > 0.0),
-        order => {
-            let order = match order {
-                Order::Number(p) => p.to_string(),
-                Order::Named(name) => name.clone(),
-            };
-            return Err(LowerError::argument(format!(
-                "the matrix norm `{order}` needs singular values"
-            ))
-            .help("use the norm `fro`, 1, -1, inf or -inf"));
+        Order::Number(p) if p.abs() == 2.0 => {
+            let reduction = if *p > 0.0 { Reduction::Max } else { Reduction::Min };
+            return of_singular_values(cx, x, reduction, ([rows, columns], keep));
         }
+        Order::Named(name) if name == "nuc" => {
+            return of_singular_values(cx, x, Reduction::Sum, ([rows, columns], keep));
+        }
+        order => return Err(LowerError::invalid(format!("the matrix norm {order:?}"))),
     };
     let sums = reduce(cx, Reduction::L1, x, (&[summed], true))?;
     let reduction = if greatest { Reduction::Max } else { Reduction::Min };
@@ -163,6 +163,38 @@ fn matrix_value(
         // The summed axis has extent 1 by now and goes with the other.
         reduce(cx, reduction, sums, (&both, false))
     }
+}
+
+/// A reduction of the singular values.
+fn of_singular_values(
+    cx: &mut Cx<'_>,
+    x: Value,
+    reduction: Reduction,
+    ([rows, columns], keep): ([usize; 2], bool),
+) -> LowerResult<Value> {
+    let rank = cx.b.tensor(x)?.rank();
+    let last = super::indices::transposed(cx, x, &axes::moved_last(&[rows, columns], rank))?;
+    let all = super::singular::values(cx, last)?;
+    let y = reduce(cx, reduction, all, (&[rank - 2], false))?;
+    if !keep {
+        return Ok(y);
+    }
+    let mut both = [rows, columns];
+    both.sort_unstable();
+    crate::lower::alias::unsqueeze(cx, y, &both)
+}
+
+/// The sum of the singular values.
+fn nuclear(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let x = cx.read(call.tensor("self")?)?;
+    let list = call.opt_ints("dim")?.unwrap_or_else(|| vec![-2, -1]);
+    let axes = axes::axes(&list, cx.b.tensor(x)?.rank())?;
+    let &[rows, columns] = &axes[..] else {
+        return Err(LowerError::invalid(format!("a matrix norm over axes {list:?}")));
+    };
+    let keep = call.bool_or("keepdim", false)?;
+    let y = of_singular_values(cx, x, Reduction::Sum, ([rows, columns], keep))?;
+    cx.one(y)
 }
 
 /// Both operands in the float type they are promoted to.
@@ -218,7 +250,10 @@ fn broadcast_along(cx: &mut Cx<'_>, x: Value, shape: &[Dim], axis: usize) -> Low
 
 /// `‖x − y + eps‖` along the last axis.
 fn pairwise_distance(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    let (x, y) = pair(cx, call, ["x1", "x2"])?;
+    let (a, b) = (call.operand("x1")?, call.operand("x2")?);
+    let dtype = cx.promoted(&[&a, &b])?;
+    let dtype = if dtype.is_float() { dtype } else { mlc_tensor::DType::F32 };
+    let (x, y) = (cx.operand(&a, dtype)?, cx.operand(&b, dtype)?);
     let difference = cx.binary(Sub {}, x, y)?;
     let ty = cx.b.tensor(difference)?.clone();
     let eps = cx.b.scalar(ty.dtype, call.float_or("eps", 1e-6)?)?;
