@@ -2,21 +2,21 @@
 
 use crate::support::Folder;
 
-const RULES: &str = "rule plain-abs where float(x) {
+const RULES: &str = "rule plain-sign where float(x) {
   func @before(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
-    %1 = abs %x
-    %2 = abs %1
+    %1 = sign %x
+    %2 = sign %1
     return %2
   }
   func @after(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
-    %1 = abs %x
+    %1 = sign %x
     return %1
   }
 }
 ";
 const MODEL: &str = "func @main(%x: tensor<2x3xf32>) -> tensor<2x3xf32> {
-  %a = abs %x
-  %b = abs %a
+  %a = sign %x
+  %b = sign %a
   %y = exp %b
   return %y
 }
@@ -34,7 +34,7 @@ fn rules_are_listed_and_explained() {
     let rules = folder.line("rules").ok().stdout;
     assert!(rules.lines().any(|line| line.starts_with("silu ") && line.contains('=')), "{rules}");
     let both = folder.line("rules --rules my.rules").ok().stdout;
-    assert!(both.lines().last().unwrap().starts_with("plain-abs"), "{both}");
+    assert!(both.lines().last().unwrap().starts_with("plain-sign"), "{both}");
     let page = folder.line("explain silu").ok().stdout;
     assert!(page.starts_with("# silu\n"), "{page}");
     assert!(page.contains("Before:") && page.contains("silu %x"), "{page}");
@@ -45,10 +45,10 @@ fn rules_of_a_file_are_used() {
     let folder = folder();
     let line = "opt model.mlc --passes=egraph --rules my.rules --explain-rewrites exp";
     let ran = folder.line(line).ok();
-    assert_eq!(ran.stdout.matches("abs").count(), 1, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("sign").count(), 1, "{}", ran.stdout);
     assert!(ran.stderr.contains("no rule"), "{}", ran.stderr);
     let without = folder.line("opt model.mlc --passes=egraph").ok();
-    assert_eq!(without.stdout.matches("abs").count(), 2, "{}", without.stdout);
+    assert_eq!(without.stdout.matches("sign").count(), 2, "{}", without.stdout);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn unsound_and_broken_rules_are_refused() {
     let folder = folder();
     folder.file(
         "wrong.rules",
-        RULES.replace("%1 = abs %x\n    return %1", "%1 = exp %x\n    return %1"),
+        RULES.replace("%1 = sign %x\n    return %1", "%1 = exp %x\n    return %1"),
     );
     let refused = folder.refused(3, "opt model.mlc --passes=egraph --rules wrong.rules");
     assert!(refused.contains("error[unsound-rule]") && refused.contains("before:"), "{refused}");
