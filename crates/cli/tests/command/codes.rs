@@ -7,6 +7,7 @@ use crate::support::Folder;
 /// Codes that no text fixture can show; the tests of this command meet them.
 const MET_HERE: &[&str] = &[
     "output-exists",
+    "missing-shape",
     "shape-request",
     "unknown-format",
     "corrupt-archive",

@@ -111,7 +111,6 @@ impl Cx<'_> {
         let ty = self.b.tensor(value)?;
         match (known, ty.static_shape()) {
             (Some(known), Some(shape)) if ty.dtype.is_int() => {
-                let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
                 Ok(Some(Tensor::from_i64s(ty.dtype, &shape, &known)?))
             }
             _ => Ok(None),

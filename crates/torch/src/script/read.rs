@@ -141,10 +141,7 @@ fn check_calls(pickle: &Pickle, entry: &str, report: &mut Report) -> bool {
     let mut fine = true;
     for value in pickle.values() {
         let Value::Object(object) = value else { continue };
-        let (module, name) = match pickle.global(object.callable) {
-            Some(global) => global,
-            None => ("", ""),
-        };
+        let (module, name) = pickle.global(object.callable).unwrap_or_default();
         let known = match module {
             "torch._utils" | "torch._tensor" => name.starts_with("_rebuild_"),
             "torch.jit._pickle" => true,

@@ -10,4 +10,5 @@ mod archives;
 mod broken;
 mod mutated;
 mod pickled;
+mod scripts;
 mod sound;

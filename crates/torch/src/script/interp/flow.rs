@@ -44,7 +44,7 @@ impl<'m> Interp<'_, 'm, '_> {
         if matches!(item, Item::Poison) {
             return Truth::Poison;
         }
-        match self.to_bool(&item) {
+        match self.bool_of(&item) {
             Ok(Item::Val(Val::Bool(known))) => Truth::Known(known),
             Ok(Item::Val(val @ Val::Relation(_))) => Truth::Runtime(val),
             Ok(Item::Number(tensor, _)) => Truth::Runtime(Val::Tensor(tensor)),
@@ -391,10 +391,6 @@ impl<'m> Interp<'_, 'm, '_> {
     }
 
     /// The results of a loop of the program, and how many of them to skip.
-    #[expect(
-        clippy::type_complexity,
-        reason = "either a stop or an error that is not reported yet"
-    )]
     fn make_loop(
         &mut self,
         (test, body): (Test<'m>, &'m [Stmt]),

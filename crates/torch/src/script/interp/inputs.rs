@@ -34,11 +34,12 @@ pub(super) fn declare(module: &ScriptModule) -> Program {
 }
 
 /// The `forward` method of the root.
-pub(in crate::script) fn forward(module: &ScriptModule) -> Result<Code<'_>, Diagnostic> {
+pub(in crate::script) fn forward(module: &ScriptModule) -> Result<Code<'_>, Box<Diagnostic>> {
     let Some(root) = module.object(module.data.pickle.root()) else {
         let message = "the archive holds no module";
-        return Err(Diagnostic::new(codes::UNSUPPORTED_SIGNATURE, message)
-            .help("save the result of `torch.jit.trace` or `torch.jit.script`"));
+        let problem = Diagnostic::new(codes::UNSUPPORTED_SIGNATURE, message)
+            .help("save the result of `torch.jit.trace` or `torch.jit.script`");
+        return Err(Box::new(problem));
     };
     module.sources.method(&root.class, "forward").ok_or_else(|| {
         let methods = module.sources.class(&root.class).map(|class| {
@@ -46,9 +47,10 @@ pub(in crate::script) fn forward(module: &ScriptModule) -> Result<Code<'_>, Diag
         });
         let message = format!("`{}` has no method `forward`", root.class);
         let note = format!("it has {}", methods.unwrap_or_default().join(", "));
-        Diagnostic::new(codes::UNSUPPORTED_SIGNATURE, message)
+        let problem = Diagnostic::new(codes::UNSUPPORTED_SIGNATURE, message)
             .note(note)
-            .help("save a module whose work is done in `forward`")
+            .help("save a module whose work is done in `forward`");
+        Box::new(problem)
     })
 }
 

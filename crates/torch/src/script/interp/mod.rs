@@ -88,7 +88,7 @@ impl Source for Script<'_> {
         let mut heap = Heap::default();
         let forward = match inputs::forward(module) {
             Ok(forward) => forward,
-            Err(problem) => return found.push(problem),
+            Err(problem) => return found.push(*problem),
         };
         attempt.take_names(forward.function.parameters.iter().map(|p| p.name.to_string()));
         let mut loader =

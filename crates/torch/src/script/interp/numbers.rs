@@ -283,9 +283,9 @@ impl Interp<'_, '_, '_> {
 
     fn unary(&mut self, op: &str, x: &Item) -> LowerResult<Item> {
         match op {
-            "int" | "Int" | "IntImplicit" | "trunc" => return self.to_int(x),
-            "float" | "Float" | "FloatImplicit" => return self.to_float(x),
-            "bool" | "Bool" => return self.to_bool(x),
+            "int" | "Int" | "IntImplicit" | "trunc" => return self.int_of(x),
+            "float" | "Float" | "FloatImplicit" => return self.float_of(x),
+            "bool" | "Bool" => return self.bool_of(x),
             "ScalarImplicit" | "Scalar" => return self.scalar_of(x),
             "__not__" => return self.negated(x),
             _ => {}
@@ -322,14 +322,14 @@ impl Interp<'_, '_, '_> {
         let result =
             self.cx.call_tensor(&format!("aten.{name}"), &[("self", Val::Tensor(tensor))])?;
         match op {
-            "floor" | "ceil" => self.to_int(&Item::Val(Val::Tensor(result))),
+            "floor" | "ceil" => self.int_of(&Item::Val(Val::Tensor(result))),
             "isnan" | "isinf" | "isfinite" => Ok(Item::Number(result, NumberKind::Bool)),
             _ => Ok(Item::Number(result, NumberKind::Float)),
         }
     }
 
     pub(super) fn negated(&mut self, x: &Item) -> LowerResult<Item> {
-        match self.to_bool(x)? {
+        match self.bool_of(x)? {
             Item::Val(Val::Bool(known)) => Ok(Item::bool(!known)),
             Item::Val(Val::Relation(expr)) => {
                 Ok(Item::Val(Val::Relation(SymExpr::Apply(SymFn::Not, vec![expr]))))

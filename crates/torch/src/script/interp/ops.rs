@@ -82,7 +82,7 @@ impl Interp<'_, '_, '_> {
         for (i, arg) in schema.args.iter().enumerate() {
             let Some(item) = given(arg, i, args, named) else { continue };
             let val = self.argument(item, arg, fit)?;
-            if arg.default.is_some_and(|text| is_default(&val, arg.ty, text)) {
+            if arg.default.is_some_and(|text| is_default(&val, text)) {
                 continue;
             }
             values.push((arg.name.to_owned(), val));
@@ -233,10 +233,10 @@ impl Interp<'_, '_, '_> {
         let item = match item {
             Item::Val(Val::Tensor(_)) if wants_number && fit == Fit::Converted => {
                 match arg.ty.base {
-                    Base::Bool => self.to_bool(item)?,
-                    Base::Float | Base::Complex => self.to_float(item)?,
+                    Base::Bool => self.bool_of(item)?,
+                    Base::Float | Base::Complex => self.float_of(item)?,
                     Base::Scalar => self.scalar_of(item)?,
-                    _ => self.to_int(item)?,
+                    _ => self.int_of(item)?,
                 }
             }
             item => item.clone(),
@@ -331,7 +331,7 @@ fn given<'a>(
 }
 
 /// Whether a value is the default that the table spells so.
-fn is_default(val: &Val, ty: ArgType, text: &str) -> bool {
+fn is_default(val: &Val, text: &str) -> bool {
     match val {
         Val::None => text == "None",
         Val::Bool(b) => text == if *b { "True" } else { "False" },
@@ -345,7 +345,7 @@ fn is_default(val: &Val, ty: ArgType, text: &str) -> bool {
             Some(inner) => {
                 let parts: Vec<&str> = inner.split(',').collect();
                 parts.len() == items.len()
-                    && items.iter().zip(parts).all(|(item, part)| is_default(item, ty, part))
+                    && items.iter().zip(parts).all(|(item, part)| is_default(item, part))
             }
             None => false,
         },

@@ -97,9 +97,9 @@ impl Interp<'_, '_, '_> {
                 Item::Val(Val::Int(count))
             }),
             ("item" | "ScalarImplicit", [of]) => self.scalar_of(of),
-            ("Int" | "int" | "IntImplicit", [of]) => self.to_int(of),
-            ("Float" | "float" | "FloatImplicit", [of]) => self.to_float(of),
-            ("Bool" | "bool" | "is_nonzero", [of]) => self.to_bool(of),
+            ("Int" | "int" | "IntImplicit", [of]) => self.int_of(of),
+            ("Float" | "float" | "FloatImplicit", [of]) => self.float_of(of),
+            ("Bool" | "bool" | "is_nonzero", [of]) => self.bool_of(of),
             ("dtype" | "device" | "layout" | "is_cuda" | "requires_grad" | "is_leaf", [of])
             | ("is_sparse" | "is_quantized", [of]) => self.tensor_attribute(of, name),
             ("is_floating_point", [_]) => {
@@ -269,9 +269,9 @@ impl Interp<'_, '_, '_> {
     pub(super) fn scalar_of(&mut self, of: &Item) -> LowerResult<Item> {
         let Some(x) = of.tensor() else { return Ok(of.clone()) };
         match self.cx.dtype(x)?.kind() {
-            DTypeKind::Bool => self.to_bool(of),
-            DTypeKind::Int => self.to_int(of),
-            _ => self.to_float(of),
+            DTypeKind::Bool => self.bool_of(of),
+            DTypeKind::Int => self.int_of(of),
+            _ => self.float_of(of),
         }
     }
 
@@ -282,7 +282,7 @@ impl Interp<'_, '_, '_> {
         }
     }
 
-    pub(super) fn to_int(&mut self, of: &Item) -> LowerResult<Item> {
+    pub(super) fn int_of(&mut self, of: &Item) -> LowerResult<Item> {
         let whole = |x: f64| {
             let fits = x.is_finite() && x.abs() < 9.2e18;
             fits.then(|| Item::int(x as i64))
@@ -315,7 +315,7 @@ impl Interp<'_, '_, '_> {
         Ok(Item::Val(Val::Int(dims::from_scalar(self.cx, value)?)))
     }
 
-    pub(super) fn to_float(&mut self, of: &Item) -> LowerResult<Item> {
+    pub(super) fn float_of(&mut self, of: &Item) -> LowerResult<Item> {
         let x = match of {
             Item::Val(Val::Float(_)) | Item::Number(_, NumberKind::Float) => return Ok(of.clone()),
             Item::Val(Val::Bool(b)) => return Ok(Item::float(f64::from(u8::from(*b)))),
@@ -330,7 +330,7 @@ impl Interp<'_, '_, '_> {
             of => self.tensor_of(of)?,
         };
         if let Some(known) = self.one_known(x)? {
-            return self.to_float(&known);
+            return self.float_of(&known);
         }
         let value = self.cx.read(x)?;
         let value = match self.cx.dtype(x)?.kind() {
@@ -342,7 +342,7 @@ impl Interp<'_, '_, '_> {
         Ok(Item::Number(self.cx.fresh_tensor(value), NumberKind::Float))
     }
 
-    pub(super) fn to_bool(&mut self, of: &Item) -> LowerResult<Item> {
+    pub(super) fn bool_of(&mut self, of: &Item) -> LowerResult<Item> {
         match of {
             Item::Val(Val::Bool(_) | Val::Relation(_)) => return Ok(of.clone()),
             Item::Number(_, NumberKind::Bool) => return Ok(of.clone()),
@@ -365,7 +365,7 @@ impl Interp<'_, '_, '_> {
         }
         let x = self.tensor_of(of)?;
         if let Some(known) = self.one_known(x)? {
-            return self.to_bool(&known);
+            return self.bool_of(&known);
         }
         match self.cx.predicate(&Val::Tensor(x))? {
             Predicate::Known(known) => Ok(Item::bool(known)),
