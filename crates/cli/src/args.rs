@@ -167,6 +167,12 @@ pub(crate) struct ConvertArgs {
     /// The kind of the model, where its content does not tell
     #[arg(long, value_name = "KIND")]
     pub(crate) from: Option<String>,
+    /// The signature of a SavedModel to convert
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+    /// A tag of the graph of a SavedModel; repeat for several
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
     /// The oldest system the package must run on, such as ios17 or macos14
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
@@ -398,6 +404,7 @@ pub(crate) struct OpsArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FrontendArg {
     Torch,
+    Tensorflow,
 }
 
 #[derive(Debug, Args)]

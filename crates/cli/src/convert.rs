@@ -87,6 +87,8 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
         };
     }
     options.from = args.from.as_deref().and_then(|word| take!(word.parse::<Kind>()));
+    options.signature.clone_from(&args.signature);
+    options.tags.clone_from(&args.tags);
     options.target = args.target.as_deref().and_then(|word| take!(target(word)));
     options.tolerance =
         args.tolerance.as_deref().and_then(|text| take!(tolerance("--tolerance", text)));

@@ -9,11 +9,16 @@ use crate::args::{ExplainArgs, FrontendArg, OpsArgs, PassesArgs, RulesArgs};
 use crate::render::Output;
 
 pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
-    if args.from == Some(FrontendArg::Torch) {
-        let names: Vec<&str> = driver.lowerings().names().collect();
+    if let Some(frontend) = args.from {
+        let (frontend, names): (_, Vec<&str>) = match frontend {
+            FrontendArg::Torch => ("torch", driver.lowerings().names().collect()),
+            FrontendArg::Tensorflow => {
+                ("tensorflow", driver.tensorflow_lowerings().names().collect())
+            }
+        };
         return output.report(
             "ops",
-            &json!({ "frontend": "torch", "ops": names }),
+            &json!({ "frontend": frontend, "ops": names }),
             &Diagnostics::new(),
             || output.product((names.join("\n") + "\n").as_bytes()),
         );

@@ -17,7 +17,7 @@ use crate::levels::Levels;
 use crate::pipeline::{self, Narrowing, compose};
 use crate::rewriting::{Rewriting, RewrittenOp};
 use crate::verify::{self, VerifyOptions, VerifyReport, main_of};
-use crate::{Driver, Kind, Loaded, forecast, interface, output};
+use crate::{Driver, Kind, Loaded, SourceOptions, forecast, interface, output};
 
 /// The float type a package computes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -50,6 +50,10 @@ pub struct ConvertOptions {
     pub output: PathBuf,
     /// Forces the kind of the model.
     pub from: Option<Kind>,
+    /// The signature of a SavedModel.
+    pub signature: Option<String>,
+    /// The tags of the graph of a SavedModel.
+    pub tags: Vec<String>,
     /// The system the package must run on; the lowest that holds the program if `None`.
     pub target: Option<Target>,
     /// The float type.
@@ -102,6 +106,8 @@ impl ConvertOptions {
             input: input.into(),
             output: output.into(),
             from: None,
+            signature: None,
+            tags: Vec::new(),
             target: None,
             precision: Precision::default(),
             states: StateMode::default(),
@@ -208,6 +214,12 @@ struct Lowered {
     pipeline: String,
 }
 
+/// What the source calls the feature that is called `name` after renaming.
+fn original(name: &str, renames: &[(String, String)]) -> String {
+    let old = renames.iter().find(|(_, new)| new == name).map(|(old, _)| old.as_str());
+    old.unwrap_or(name).to_owned()
+}
+
 impl Driver {
     /// Converts a model.
     ///
@@ -221,7 +233,13 @@ impl Driver {
         check_output(options)?;
         observer.start("read", 0, 4);
         let lowering = LowerOptions { states: options.states, inputs: options.inputs.clone() };
-        let mut source = self.load_with(&options.input, options.from, &lowering)?;
+        let chosen = SourceOptions {
+            lowering,
+            signature: options.signature.clone(),
+            tags: options.tags.clone(),
+            outputs: options.outputs.iter().map(|name| original(name, &options.renames)).collect(),
+        };
+        let mut source = self.load_source(&options.input, options.from, &chosen)?;
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         if let Some(func) = source.program.function(&main) {

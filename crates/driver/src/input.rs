@@ -11,8 +11,9 @@ use mlc_coreml::emit::EmitOptions;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
 use mlc_ir::Program;
 use mlc_target::Opset;
+use mlc_tensorflow::ReadOptions;
 use mlc_text::{ParseOptions, Spans};
-use mlc_torch::lower::LowerOptions;
+use mlc_torch::lower::{LowerOptions, StateMode};
 
 use crate::Driver;
 
@@ -78,6 +79,20 @@ impl FromStr for Kind {
                 .into()
         })
     }
+}
+
+/// What is read of a model that holds several things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// How it is lowered.
+    pub lowering: LowerOptions,
+    /// The signature of a SavedModel; `serving_default` without one.
+    pub signature: Option<String>,
+    /// The tags of the graph of a SavedModel; `serve` if empty.
+    pub tags: Vec<String>,
+    /// The tensors of a TensorFlow graph that become outputs; those of its signature, or all that no
+    /// node takes, if empty.
+    pub outputs: Vec<String>,
 }
 
 /// The bytes of a source, for its digest; files are read when it is asked for.
@@ -265,6 +280,20 @@ impl Driver {
         from: Option<Kind>,
         options: &LowerOptions,
     ) -> Result<Loaded, Diagnostics> {
+        let options = SourceOptions { lowering: options.clone(), ..SourceOptions::default() };
+        self.load_source(path, from, &options)
+    }
+
+    /// Reads what the options choose of the model at `path`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or it has no such part.
+    pub fn load_source(
+        &self,
+        path: &Path,
+        from: Option<Kind>,
+        options: &SourceOptions,
+    ) -> Result<Loaded, Diagnostics> {
         let kind = match from {
             Some(kind) => {
                 if path != Path::new("-") && !path.exists() {
@@ -277,18 +306,18 @@ impl Driver {
             None => sniff(path)?,
         };
         let mut loaded = match kind {
-            Kind::Pt2 => self.load_pt2(path, options)?,
+            Kind::Pt2 => self.load_pt2(path, &options.lowering)?,
             Kind::Package => load_package(path)?,
             Kind::Text => load_text(path)?,
-            Kind::TorchScript => self.load_script(path, options)?,
-            Kind::SavedModel | Kind::GraphDef => {
-                return Err(unsupported(path, "TensorFlow graphs are not read yet")
-                    .help("convert the model to PyTorch and export it with torch.export")
-                    .into());
-            }
+            Kind::TorchScript => self.load_script(path, &options.lowering)?,
+            Kind::SavedModel | Kind::GraphDef => self.load_tensorflow(path, kind, options)?,
             Kind::H5 | Kind::Keras => {
-                return Err(unsupported(path, "Keras archives are not read")
-                    .help("export the model to a format that is read: `--from` lists the kinds")
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                return Err(unsupported(path, "Keras archives hold layers, not a graph")
+                    .help(format!(
+                        "export a SavedModel: `python -c \"import keras; \
+                         keras.models.load_model('{name}').export('saved_model')\"`"
+                    ))
                     .into());
             }
         };
@@ -316,6 +345,46 @@ impl Driver {
             origin: Origin::File(path.to_path_buf()),
             warnings: lowered.warnings,
             ..loaded(lowered.program, "TorchScript".to_owned())
+        })
+    }
+}
+
+impl Driver {
+    fn load_tensorflow(
+        &self,
+        path: &Path,
+        kind: Kind,
+        options: &SourceOptions,
+    ) -> Result<Loaded, Diagnostics> {
+        let read = ReadOptions {
+            signature: options.signature.clone(),
+            tags: options.tags.clone(),
+            outputs: options.outputs.clone(),
+        };
+        let lowering = mlc_tensorflow::lower::LowerOptions {
+            states: match options.lowering.states {
+                StateMode::Io => mlc_tensorflow::lower::StateMode::Io,
+                StateMode::Buffers | StateMode::All => mlc_tensorflow::lower::StateMode::States,
+            },
+            inputs: options.lowering.inputs.clone(),
+        };
+        let (model, file, what) = match kind {
+            Kind::SavedModel => {
+                let file = path.join("saved_model.pb");
+                (mlc_tensorflow::read_saved_model(path, &read)?, file, "SavedModel")
+            }
+            _ => (mlc_tensorflow::read_graph(path, &read)?, path.to_path_buf(), "frozen graph"),
+        };
+        let lowered =
+            mlc_tensorflow::lower::lower_with(&model, self.tensorflow_lowerings(), &lowering)?;
+        let description = match &model.version {
+            Some(version) => format!("TensorFlow {version} {what}"),
+            None => format!("TensorFlow {what}"),
+        };
+        Ok(Loaded {
+            origin: Origin::File(file),
+            warnings: lowered.warnings,
+            ..loaded(lowered.program, description)
         })
     }
 }

@@ -40,7 +40,7 @@ pub use mlc_torch::lower::{LowerOptions, StateMode};
 pub use compare::{Distance, Tolerance, distance};
 pub use convert::{ConvertOptions, ConvertReport, FeatureReport, Precision, TargetReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
-pub use input::{Kind, Loaded, Origin, sniff};
+pub use input::{Kind, Loaded, Origin, SourceOptions, sniff};
 pub use inspect::{InspectReport, StateReport, dump};
 pub use levels::{Level, Levels};
 pub use opt::{OptOptions, OptReport};
@@ -57,6 +57,7 @@ pub use verify::{SampleReport, VerifyOptions, VerifyReport, verify_programs};
 pub struct Driver {
     passes: Registry,
     lowerings: mlc_torch::lower::registry::Registry,
+    tensorflow_lowerings: mlc_tensorflow::lower::registry::Registry,
 }
 
 impl Driver {
@@ -72,7 +73,11 @@ impl Driver {
             mlc_legalize::PASSES,
         ];
         lists.extend_from_slice(extra);
-        Ok(Self { passes: Registry::new(&lists)?, lowerings: mlc_torch::lower::registry() })
+        Ok(Self {
+            passes: Registry::new(&lists)?,
+            lowerings: mlc_torch::lower::registry(),
+            tensorflow_lowerings: mlc_tensorflow::lower::registry(),
+        })
     }
 
     /// The passes.
@@ -91,5 +96,11 @@ impl Driver {
     #[must_use]
     pub fn lowerings(&self) -> &mlc_torch::lower::registry::Registry {
         &self.lowerings
+    }
+
+    /// The lowerings of ops of TensorFlow.
+    #[must_use]
+    pub fn tensorflow_lowerings(&self) -> &mlc_tensorflow::lower::registry::Registry {
+        &self.tensorflow_lowerings
     }
 }

@@ -17,11 +17,16 @@ use mlc_testkit::cases::{Config, Stage, table};
 use mlc_testkit::diff::unified;
 use mlc_testkit::workspace_root;
 
+/// The model files that are converted unless others are asked for.
+const KINDS: &str = "model.pt2,core.pt2,model.pb,saved_model,saved_model_tf1,frozen.pb,\
+                     frozen_tf1.pb,frozen_lowered.pb";
+
 /// Converts, validates and evaluates cases, and compares them with their references.
 #[derive(Parser)]
 #[command(name = "cases")]
 struct Arguments {
-    /// Folder with models/ and torch_ops/, or with a folder for each case; target/cases without it
+    /// Folder with models/, torch_ops/, tf_models/ and tf_ops/, or with a folder for each case;
+    /// target/cases without it
     folder: Option<PathBuf>,
     /// Only cases with this in their name, or with this op; any of several
     #[arg(long, value_delimiter = ',')]
@@ -36,7 +41,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "fp16,fp32", value_parser = precision)]
     precision: Vec<Precision>,
     /// Names of model files
-    #[arg(long, value_delimiter = ',', default_value = "model.pt2,core.pt2")]
+    #[arg(long, value_delimiter = ',', default_value = KINDS)]
     kinds: Vec<String>,
     /// How far each case is taken
     #[arg(long, value_enum, default_value = "emit")]
@@ -197,7 +202,7 @@ fn settle(arguments: &Arguments, text: &str) -> Result<ExitCode, String> {
         && arguments.stage == Stage::Emit
         && arguments.target == [Opset::Ios15, Opset::Ios17, Opset::Ios18]
         && arguments.precision == [Precision::Fp16, Precision::Fp32]
-        && arguments.kinds == ["model.pt2", "core.pt2"];
+        && arguments.kinds.iter().map(String::as_str).eq(KINDS.split(','));
     let path = match &arguments.totals {
         Some(path) => path.clone(),
         None if everything => workspace_root().join("testdata/cases-totals.txt"),

@@ -58,6 +58,13 @@ pub fn read(path: &Path) -> Result<Vec<Sequence>, String> {
     Ok(sequences)
 }
 
+/// Puts `values` in the order of a program, whose feature `i` is number `order[i]`.
+pub(super) fn reorder(values: &mut Vec<Array>, order: &[usize]) {
+    if !order.is_empty() {
+        *values = order.iter().filter_map(|&at| values.get(at).cloned()).collect();
+    }
+}
+
 enum Slot<'a> {
     Input(usize),
     Output(usize),

@@ -9,6 +9,7 @@ use mlc_ir::SymbolRange;
 use serde_json::Value as Json;
 
 use super::compare::Rule;
+use super::tensorflow;
 
 /// What the references of a case are good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,12 @@ pub struct Case {
     /// The axes of each input that may vary, in order of the inputs; for files that do not say so
     /// themselves.
     pub dynamic: Vec<BTreeMap<usize, AxisRequest>>,
+    /// The signature that is converted, of a SavedModel.
+    pub signature: Option<String>,
+    /// The tensors that are outputs; all of the file if empty.
+    pub outputs: Vec<String>,
+    /// For each input and output of the program, its number in the references; as they come if empty.
+    pub order: (Vec<usize>, Vec<usize>),
 }
 
 impl Case {
@@ -89,27 +96,29 @@ impl Wanted {
     }
 }
 
-/// The wanted cases of the folder `root`: its `models/index.json` and `torch_ops/index.json`, or
-/// else every folder in it with a model file and `io.safetensors`.
+/// The wanted cases of the folder `root`: its `models/index.json`, `torch_ops/index.json`, `tf_models/`
+/// and `tf_ops/index.json`, or else every folder in it with a model file and `io.safetensors`.
 #[must_use]
 pub fn collect(root: &Path, wanted: &Wanted) -> Vec<Case> {
     let mut cases = models(root, &wanted.kinds);
     cases.extend(ops(root, &wanted.kinds));
+    cases.extend(tensorflow::models(root, &wanted.kinds));
+    cases.extend(tensorflow::ops(root, &wanted.kinds));
     cases.extend(plain(root, &wanted.kinds));
     cases.retain(|case| wanted.takes(case));
     cases
 }
 
-fn json(path: &Path) -> Json {
+pub(super) fn json(path: &Path) -> Json {
     let bytes = std::fs::read(path).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-fn text(json: &Json) -> String {
+pub(super) fn text(json: &Json) -> String {
     json.as_str().unwrap_or_default().to_owned()
 }
 
-fn list(json: &Json) -> impl Iterator<Item = &Json> {
+pub(super) fn list(json: &Json) -> impl Iterator<Item = &Json> {
     json.as_array().into_iter().flatten()
 }
 
@@ -144,6 +153,9 @@ fn models(root: &Path, kinds: &[String]) -> Vec<Case> {
                 rule: Rule::Model { single: error("fp32_error"), half: error("fp16_error") },
                 judged: if reproduced { Judged::Numbers } else { Judged::Conversion },
                 dynamic: dynamic(&about),
+                signature: None,
+                outputs: Vec::new(),
+                order: Default::default(),
             });
         }
     }
@@ -215,6 +227,9 @@ fn ops(root: &Path, kinds: &[String]) -> Vec<Case> {
                 rule: Rule::Op,
                 judged,
                 dynamic: list(&json(&folder.join("case.json"))["inputs"]).map(axes).collect(),
+                signature: None,
+                outputs: Vec::new(),
+                order: Default::default(),
             });
         }
     }
@@ -245,6 +260,9 @@ fn plain(root: &Path, kinds: &[String]) -> Vec<Case> {
                 rule: Rule::Op,
                 judged: Judged::Numbers,
                 dynamic: dynamic(&json(&folder.join("case.json"))),
+                signature: None,
+                outputs: Vec::new(),
+                order: Default::default(),
             });
         }
     }

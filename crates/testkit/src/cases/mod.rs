@@ -11,6 +11,7 @@ pub mod op_counts;
 pub mod outcome;
 pub mod run;
 pub mod table;
+mod tensorflow;
 pub mod totals;
 
 use mlc_driver::Precision;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mlc_diag::Diagnostics;
-use mlc_driver::{ConvertOptions, Driver, InputRequest, LowerOptions, Precision};
+use mlc_driver::{ConvertOptions, Driver, InputRequest, LowerOptions, Precision, SourceOptions};
 use mlc_eval::{Array, States};
 use mlc_ir::{Op, Program, Value};
 use mlc_tensor::DType;
@@ -144,9 +144,17 @@ fn references(case: &Case, stage: Stage) -> Result<References, Failure> {
             let read = calls::read(path).map_err(|error| Failure::new("references", error))?;
             sequences.extend(read);
         }
+        for call in sequences.iter_mut().flatten() {
+            calls::reorder(&mut call.inputs, &case.order.0);
+            calls::reorder(&mut call.outputs, &case.order.1);
+        }
         if sequences.is_empty() {
             return Err(Failure::new("references", "there is no call to compare with"));
         }
+    }
+    if case.file.is_dir() {
+        let stored = saved_variables(case);
+        return Ok(References { sequences, stored, inputs: Vec::new() });
     }
     let script = case.file.extension().is_some_and(|e| e == "pt");
     let (inputs, stored) =
@@ -178,6 +186,18 @@ fn script_inputs(case: &Case) -> (Vec<InputRequest>, BTreeMap<String, Array>) {
     (requests, buffers)
 }
 
+/// The variables of a SavedModel.
+fn saved_variables(case: &Case) -> BTreeMap<String, Array> {
+    let options =
+        mlc_tensorflow::ReadOptions { signature: case.signature.clone(), ..Default::default() };
+    let model = mlc_tensorflow::read_saved_model(&case.file, &options);
+    let values = model.ok().and_then(|model| model.initial_values().ok()).unwrap_or_default();
+    values
+        .into_iter()
+        .filter_map(|(name, tensor)| Some((name, Array::from_tensor(&tensor).ok()?)))
+        .collect()
+}
+
 /// The buffers of the model, which are what its states begin with.
 fn stored(file: &Path) -> BTreeMap<String, Array> {
     let Ok(source) = mlc_torch::read(file) else { return BTreeMap::new() };
@@ -205,10 +225,19 @@ impl Work<'_> {
     fn outcome(&self) -> Result<Outcome, Failure> {
         let start = Instant::now();
         if self.plan.stage <= Stage::Eval {
-            let options =
-                LowerOptions { inputs: self.references.inputs.clone(), ..Default::default() };
-            let loaded = self.driver.load_with(&self.case.file, None, &options);
-            let loaded = loaded.map_err(|e| Failure::of(&e))?;
+            let options = SourceOptions {
+                signature: self.case.signature.clone(),
+                outputs: self.case.outputs.clone(),
+                lowering: LowerOptions {
+                    inputs: self.references.inputs.clone(),
+                    ..Default::default()
+                },
+                ..SourceOptions::default()
+            };
+            let loaded = self
+                .driver
+                .load_source(&self.case.file, None, &options)
+                .map_err(|e| Failure::of(&e))?;
             let outcome = converted(count(&loaded.program), start);
             return Ok(match self.plan.stage {
                 Stage::Import => Outcome { reached: Reached::Matched, ..outcome },
@@ -244,6 +273,8 @@ impl Work<'_> {
         let mut options = ConvertOptions::new(&self.case.file, output);
         options.target = ios(self.config.opset);
         options.precision = self.config.precision;
+        options.signature.clone_from(&self.case.signature);
+        options.outputs.clone_from(&self.case.outputs);
         options.verify = None;
         options.inputs.clone_from(&self.references.inputs);
         options.force = true;
