@@ -1,9 +1,11 @@
 //! Images: crops, patches, warps and colours.
 
-use mlc_ir::attr::{CoordinatesMode, ResampleMode, ResamplePadding};
+use mlc_ir::attr::{
+    BoxCoordinateMode, CoordinatesMode, ResampleMode, ResamplePadding, SamplingMode,
+};
 use mlc_ir::ops::{
-    Add, Equal, Floor, Greater, GreaterEqual, LessEqual, LogicalAnd, Maximum, Minimum, Mul,
-    RealDiv, ReduceMax, ReduceMean, ReduceMin, Resample, Sub,
+    Add, CropResize, Equal, Floor, Greater, GreaterEqual, LessEqual, LogicalAnd, Maximum, Minimum,
+    Mul, RealDiv, ReduceMax, ReduceMean, ReduceMin, Resample, Sub,
 };
 use mlc_ir::{Dim, F64, Value};
 use mlc_tensor::{DType, Tensor};
@@ -61,10 +63,26 @@ fn crop_and_resize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
         other => return Err(LowerError::argument(format!("`method` is `{other}`"))),
     };
     let outside = call.float_or("extrapolation_value", 0.0)?;
+    let boxes = cx.cast(boxes, DType::F32)?;
+    if !nearest {
+        let at = cx.cast(at, DType::I32)?;
+        let x = channels_first(cx, x, Layout::Last)?;
+        let op = CropResize {
+            target_height: height,
+            target_width: width,
+            normalized_coordinates: true,
+            spatial_scale: F64(1.0),
+            box_coordinate_mode: BoxCoordinateMode::CornersHeightFirst,
+            sampling_mode: SamplingMode::AlignCorners,
+            pad_value: F64(outside),
+        };
+        let y = op.build(&mut cx.b, x, Some(boxes), Some(at), None)?;
+        let y = restored(cx, y, Layout::Last)?;
+        return cx.one(y);
+    }
     let shape = cx.shape(x)?;
     let [_, h, w, _] = four(&shape, "the image")?;
     let (h, w) = (known(h, "the height")?, known(w, "the width")?);
-    let boxes = cx.cast(boxes, DType::F32)?;
     // One row of places for each box and axis.
     let ys = crop_places(cx, boxes, ([0, 2], h, height))?;
     let xs = crop_places(cx, boxes, ([1, 3], w, width))?;

@@ -34,12 +34,29 @@ pub(super) fn gathered(cx: &mut Cx<'_>, x: Value, at: Value, axis: usize) -> Low
     Ok(op.build(&mut cx.b, x, at)?)
 }
 
-/// Tensors one after another along an axis.
+/// Tensors one after another along an axis; of small constants, a constant.
 pub(super) fn joined(cx: &mut Cx<'_>, values: Vec<Value>, axis: usize) -> LowerResult<Value> {
     if let [one] = values[..] {
         return Ok(one);
     }
+    if let Some(all) = small(cx, &values) {
+        return made_now(cx, &Tensor::concat(axis, &all)?);
+    }
     Ok(Concat { axis: axis as i64, interleave: false }.build(&mut cx.b, values)?)
+}
+
+/// The tensors, if all are known and small enough that sizes may be computed of them.
+fn small(cx: &Cx<'_>, values: &[Value]) -> Option<Vec<Tensor>> {
+    let all: Vec<Tensor> = values.iter().map(|&value| cx.known(value)).collect::<Option<_>>()?;
+    let count: usize = all.iter().map(Tensor::count).sum();
+    let plain = all.iter().all(|t| t.dtype().size().is_some() && !t.shape().is_empty());
+    (count <= 1024 && plain).then_some(all)
+}
+
+/// A constant whose elements are made now, so that what is computed of them can be too.
+pub(super) fn made_now(cx: &mut Cx<'_>, tensor: &Tensor) -> LowerResult<Value> {
+    let made = Tensor::from_bytes(tensor.dtype(), tensor.shape(), &*tensor.bytes()?)?;
+    Ok(cx.b.constant(made)?)
 }
 
 fn concat(cx: &mut Cx<'_>, call: &Call<'_>, axis_first: bool) -> LowerResult<Vec<Val>> {
@@ -105,13 +122,13 @@ pub(super) fn stacked(cx: &mut Cx<'_>, values: Vec<Value>, axis: usize) -> Lower
         return cx.expand_dims(one, &[axis as i64]);
     }
     let scalars = cx.rank(values[0])? == 0;
-    if scalars {
+    if scalars || small(cx, &values).is_some() {
         // A vector of scalars that may be sizes: its contents stay known.
         let mut parts = Vec::with_capacity(values.len());
         for value in values {
-            parts.push(cx.expand_dims(value, &[0])?);
+            parts.push(cx.expand_dims(value, &[axis as i64])?);
         }
-        return joined(cx, parts, 0);
+        return joined(cx, parts, axis);
     }
     Ok(Stack { axis: axis as i64 }.build(&mut cx.b, values)?)
 }

@@ -112,59 +112,57 @@ fn with_border(cx: &mut Cx<'_>, x: Value, paddings: &[Dim]) -> LowerResult<Value
     Ok(y)
 }
 
-/// `[n, s…, rest…]` to `[block…·n, s/block…, rest…]`, the spatial axes padded first.
+/// The extents before and after one axis, each pair of them as one.
+fn around(shape: &[Dim], axis: usize) -> (Dim, Dim) {
+    (Dim::product(&shape[1..axis]), Dim::product(&shape[axis + 1..]))
+}
+
+/// `[n, s…, rest…]` to `[block…·n, s/block…, rest…]`, the spatial axes padded first. One axis at a time,
+/// the last first, so that no step has more than five axes.
 fn to_batch(cx: &mut Cx<'_>, x: Value, block: &[i64], paddings: &[Dim]) -> LowerResult<Value> {
     let rank = cx.rank(x)?;
     check(rank, block, paddings)?;
-    let x = with_border(cx, x, paddings)?;
-    let shape = cx.shape(x)?;
-    let count = block.len();
-    let mut split = vec![shape[0].clone()];
-    for (axis, &b) in block.iter().enumerate() {
-        split.push(shape[axis + 1].floor_div(&Dim::Const(b)));
-        split.push(Dim::Const(b));
+    let mut y = with_border(cx, x, paddings)?;
+    for (i, &b) in block.iter().enumerate().rev() {
+        if b == 1 {
+            continue;
+        }
+        let (axis, b) = (i + 1, Dim::Const(b));
+        let mut shape = cx.shape(y)?;
+        let (before, after) = around(&shape, axis);
+        let part = shape[axis].floor_div(&b);
+        let split = [shape[0].clone(), before, part.clone(), b.clone(), after];
+        let cut = cx.reshape(y, &split)?;
+        let moved = cx.transpose(cut, &[3, 0, 1, 2, 4])?;
+        shape[0] = shape[0].mul(&b);
+        shape[axis] = part;
+        y = cx.reshape(moved, &shape)?;
     }
-    split.extend_from_slice(&shape[count + 1..]);
-    let y = cx.reshape(x, &split)?;
-    // Blocks first, then the batch, then what is left of space.
-    let mut perm: Vec<usize> = (0..count).map(|i| 2 * i + 2).collect();
-    perm.push(0);
-    perm.extend((0..count).map(|i| 2 * i + 1));
-    perm.extend(2 * count + 1..split.len());
-    let y = cx.transpose(y, &perm)?;
-    let blocks = Dim::Const(block.iter().product());
-    let mut whole = vec![shape[0].mul(&blocks)];
-    for (axis, &b) in block.iter().enumerate() {
-        whole.push(shape[axis + 1].floor_div(&Dim::Const(b)));
-    }
-    whole.extend_from_slice(&shape[count + 1..]);
-    cx.reshape(y, &whole)
+    Ok(y)
 }
 
 /// The reverse; then the spatial axes are cropped.
 fn from_batch(cx: &mut Cx<'_>, x: Value, block: &[i64], crops: &[Dim]) -> LowerResult<Value> {
     let rank = cx.rank(x)?;
     check(rank, block, crops)?;
-    let shape = cx.shape(x)?;
     let count = block.len();
-    let blocks = Dim::Const(block.iter().product());
-    let batch = shape[0].floor_div(&blocks);
-    let mut split: Vec<Dim> = block.iter().map(|&b| Dim::Const(b)).collect();
-    split.push(batch.clone());
-    split.extend_from_slice(&shape[1..]);
-    let y = cx.reshape(x, &split)?;
-    let mut perm = vec![count];
-    for axis in 0..count {
-        perm.extend([count + 1 + axis, axis]);
+    let mut y = x;
+    for (i, &b) in block.iter().enumerate() {
+        if b == 1 {
+            continue;
+        }
+        let (axis, b) = (i + 1, Dim::Const(b));
+        let mut shape = cx.shape(y)?;
+        let (before, after) = around(&shape, axis);
+        let batch = shape[0].floor_div(&b);
+        let split = [b.clone(), batch.clone(), before, shape[axis].clone(), after];
+        let cut = cx.reshape(y, &split)?;
+        let moved = cx.transpose(cut, &[1, 2, 3, 0, 4])?;
+        shape[0] = batch;
+        shape[axis] = shape[axis].mul(&b);
+        y = cx.reshape(moved, &shape)?;
     }
-    perm.extend(2 * count + 1..split.len());
-    let y = cx.transpose(y, &perm)?;
-    let mut whole = vec![batch];
-    for (axis, &b) in block.iter().enumerate() {
-        whole.push(shape[axis + 1].mul(&Dim::Const(b)));
-    }
-    whole.extend_from_slice(&shape[count + 1..]);
-    let y = cx.reshape(y, &whole)?;
+    let whole = cx.shape(y)?;
     if crops.iter().all(|n| n.is(0)) {
         return Ok(y);
     }

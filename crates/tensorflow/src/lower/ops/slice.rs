@@ -293,33 +293,40 @@ fn strided_slice(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
-/// The slice of a constant vector of numbers, as a constant.
+/// The slice of a constant, as a constant; walks backwards are left to the op.
 fn constant_slice(cx: &mut Cx<'_>, x: Value, plan: &Strided) -> LowerResult<Option<Value>> {
     let Some(tensor) = cx.b.constant_of(x).cloned() else { return Ok(None) };
-    let [extent] = tensor.shape()[..] else { return Ok(None) };
-    let n = extent as i64;
-    let one = |cx: &Cx<'_>, v: Value| cx.ints(v).and_then(|v| v.first().copied());
-    let (Some(begin), Some(end)) = (one(cx, plan.begin[0]), one(cx, plan.end[0])) else {
-        return Ok(None);
-    };
-    if plan.stride[0] != 1 || tensor.dtype().size().is_none() {
+    if tensor.dtype().size().is_none() {
         return Ok(None);
     }
-    let first = if plan.begin_mask[0] { 0 } else { begin };
-    let last = if plan.end_mask[0] { n } else { end };
-    let last = if plan.squeeze[0] { first + 1 } else { last };
-    if !(0 <= first && first < last && last <= n) {
-        return Ok(None);
+    let one = |v: Value| cx.ints(v).and_then(|v| v.first().copied());
+    let (mut shape, mut strides, mut offset) = (Vec::new(), Vec::new(), 0u64);
+    let mut step = tensor.count() as u64;
+    for (axis, &extent) in tensor.shape().iter().enumerate() {
+        step = step.checked_div(extent).unwrap_or(0);
+        let (n, stride) = (extent as i64, plan.stride[axis]);
+        let (Some(begin), Some(end)) = (one(plan.begin[axis]), one(plan.end[axis])) else {
+            return Ok(None);
+        };
+        let first = if plan.begin_mask[axis] { 0 } else { begin };
+        let last = match (plan.squeeze[axis], plan.end_mask[axis]) {
+            (true, _) => first + 1,
+            (false, true) => n,
+            (false, false) => end,
+        };
+        if stride < 1 || !(0 <= first && first < last && last <= n) {
+            return Ok(None);
+        }
+        offset += first as u64 * step;
+        if !plan.squeeze[axis] {
+            shape.push((last - first).div_ceil_by(stride) as u64);
+            strides.push(step * stride as u64);
+        }
     }
-    let shape = if plan.squeeze[0] { vec![] } else { vec![(last - first) as u64] };
-    let strides = vec![1; shape.len()];
-    let part = tensor.strided(&shape, &strides, first as u64)?;
-    // Small ones are made now, so that what is computed of them can be.
-    let part = if part.count() <= 64 {
-        mlc_tensor::Tensor::from_bytes(part.dtype(), &shape, &*part.bytes()?)?
-    } else {
-        part
-    };
+    let part = tensor.strided(&shape, &strides, offset)?;
+    if part.count() <= 64 {
+        return super::join::made_now(cx, &part).map(Some);
+    }
     Ok(Some(cx.b.constant(part)?))
 }
 

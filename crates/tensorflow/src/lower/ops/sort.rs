@@ -1,8 +1,8 @@
 //! Sorting, selection, and searching.
 
 use mlc_ir::ops::{
-    Cumsum, Equal, Gather, GatherAlongAxis, Greater, GreaterEqual, Less, LessEqual, LogicalAnd,
-    Maximum, Minimum, Mul, NonZero, RealDiv, ReduceSum, Sub, Topk,
+    Argsort, Cumsum, Equal, Gather, GatherAlongAxis, Greater, GreaterEqual, Less, LessEqual,
+    LogicalAnd, Maximum, Minimum, Mul, NonZero, RealDiv, ReduceSum, Sub, Topk,
 };
 use mlc_tensor::DType;
 
@@ -42,18 +42,27 @@ fn top_k(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
         let k = call.int("k")?;
         cx.b.int(k)?
     };
-    // A k that is not known may be an extent, such as that of the axis itself.
     let wide = if dtype.is_int() && dtype.bits() < 32 { cx.cast(x, DType::I32)? } else { x };
-    let op = Topk {
-        axis: -1,
-        ascending: false,
-        sort,
-        return_indices: true,
-        output_indices_dtype: DType::I32,
-    };
-    let results = op.build_many(&mut cx.b, wide, Some(k))?;
-    let [values, indices] = results[..] else {
-        return Err(LowerError::invalid("two results are needed"));
+    let (values, indices) = match (cx.b.content(k), cx.shape(wide)?.last()) {
+        // All of an open axis: the op takes only a number that is known.
+        (Some([own]), Some(extent)) if own == extent && own.as_const().is_none() => {
+            let order = cx.unary(Argsort { axis: -1, ascending: false }, wide)?;
+            let pick = GatherAlongAxis { axis: -1, validate_indices: false };
+            (pick.build(&mut cx.b, wide, order)?, order)
+        }
+        _ => {
+            let op = Topk {
+                axis: -1,
+                ascending: false,
+                sort,
+                return_indices: true,
+                output_indices_dtype: DType::I32,
+            };
+            match op.build_many(&mut cx.b, wide, Some(k))?[..] {
+                [values, indices] => (values, indices),
+                _ => return Err(LowerError::invalid("two results are needed")),
+            }
+        }
     };
     let values = cx.cast(values, dtype)?;
     let indices = cx.cast(indices, call.dtype_or("index_type", DType::I32)?)?;
