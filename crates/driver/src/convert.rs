@@ -9,6 +9,7 @@ use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
 use mlc_ir::{InputRequest, ParamKind, Program, Type};
 use mlc_pass::{Observer, PassManager, Preset, Report};
 use mlc_target::{Opset, Target};
+use mlc_tensor::Tensor;
 use mlc_torch::lower::{LowerOptions, StateMode};
 use serde::Serialize;
 
@@ -504,7 +505,7 @@ fn describe(
         source: source.description.clone(),
         source_ops: source.ops,
         parameters: source.parameters,
-        source_bytes: source.program.consts.iter().map(|(_, t)| t.byte_len()).sum(),
+        source_bytes: crate::input::constants(&source.program).map(Tensor::byte_len).sum(),
         functions: lowered
             .program
             .functions

@@ -1,6 +1,6 @@
 //! Opens models: tells what kind a path is by its content, and reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use mlc_coreml::emit::EmitOptions;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
-use mlc_ir::Program;
+use mlc_ir::{Op, Program};
 use mlc_target::Opset;
+use mlc_tensor::Tensor;
 use mlc_tensorflow::ReadOptions;
 use mlc_text::{ParseOptions, Spans};
 use mlc_torch::lower::{LowerOptions, StateMode};
@@ -323,7 +324,7 @@ impl Driver {
         };
         loaded.kind = kind;
         loaded.ops = loaded.program.functions.iter().map(|(_, f)| f.op_count()).sum();
-        loaded.parameters = loaded.program.consts.iter().map(|(_, t)| t.count() as u64).sum();
+        loaded.parameters = constants(&loaded.program).map(|t| t.count() as u64).sum();
         Ok(loaded)
     }
 
@@ -455,6 +456,19 @@ fn load_text(path: &Path) -> Result<Loaded, Diagnostics> {
     })?;
     let parsed = mlc_text::parse(&name, &text, &ParseOptions { base_dir, locate: true })?;
     Ok(Loaded { spans: Some(parsed.spans), origin, ..loaded(parsed.program, "text IR".to_owned()) })
+}
+
+/// The constants that ops of a program stand for, each once.
+pub(crate) fn constants(program: &Program) -> impl Iterator<Item = &Tensor> {
+    let mut used = BTreeSet::new();
+    for (_, function) in program.functions.iter() {
+        function.for_each_node(&mut |_, node| {
+            if let Op::Const(payload) = &function.nodes[node].op {
+                used.insert(payload.value);
+            }
+        });
+    }
+    used.into_iter().filter_map(|id| program.consts.try_get(id))
 }
 
 /// BLAKE3 digest of a file, streamed.

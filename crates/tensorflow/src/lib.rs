@@ -20,6 +20,8 @@ pub mod model;
 #[expect(unreachable_pub, reason = "generated from the .proto file")]
 mod proto;
 mod report;
+#[cfg(test)]
+mod tests;
 pub mod variables;
 
 use std::path::Path;

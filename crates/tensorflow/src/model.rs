@@ -326,7 +326,8 @@ impl Model {
         }
         let mut taken = vec![false; graph.nodes.len()];
         for node in &graph.nodes {
-            for at in node.inputs.iter().filter_map(|source| source.node()) {
+            let inputs = node.inputs.iter().filter_map(|source| source.node());
+            for at in inputs.chain(node.controls.iter().copied()) {
                 taken[at] = true;
             }
         }
@@ -343,10 +344,18 @@ impl Model {
             }
         }
         if graph.rets.is_empty() {
+            // A graph that computes nothing gives its inputs.
+            for input in &self.inputs {
+                if !taken[input.node] {
+                    self.graph.rets.push((input.name.clone(), Source::Out(input.node, 0)));
+                }
+            }
+        }
+        if self.graph.rets.is_empty() {
             found.push(
                 Diagnostic::new(codes::UNSUPPORTED_SIGNATURE, "the graph has no outputs")
                     .note("every tensor is taken by a node")
-                    .help("name outputs with `--output`"),
+                    .help("name outputs with `--output-name`"),
             );
         }
     }

@@ -1,7 +1,5 @@
 //! Scripted modules with control flow: what they compute is what PyTorch computed.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use mlc_driver::Precision;
 use mlc_target::Opset;
 use mlc_testkit::cases::collect::{Wanted, collect};

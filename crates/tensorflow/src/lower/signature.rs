@@ -6,7 +6,7 @@ use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_ir::builder::Builder;
 use mlc_ir::{
     Declared, Dim, Function, InputRequest, Param, Program, Specialisation, SymbolRange, Symbols,
-    TensorType,
+    TensorType, remove_unused,
 };
 
 use super::Cx;
@@ -163,12 +163,15 @@ impl Attempt<'_> {
         self.lower(&mut cx);
         let (found, seen) = (std::mem::take(&mut cx.found), cx.variables.written.clone());
         drop(cx);
+        // What was computed for shapes that turned out to be known is not part of the model.
+        remove_unused(&mut program.functions[func]);
         (program, found, seen)
     }
 
     fn lower(&self, cx: &mut Cx<'_>) {
         let mut taken: BTreeSet<String> =
             self.model.inputs.iter().map(|input| input.name.clone()).collect();
+        taken.extend(self.graph.rets.iter().map(|(name, _)| name.clone()));
         let mut graph = self.graph.clone();
         let mut args = Vec::new();
         for (index, input) in self.model.inputs.iter().enumerate() {
@@ -191,6 +194,8 @@ impl Attempt<'_> {
             cx.found.push(diagnostic);
             return;
         }
+        let mut taken: BTreeSet<String> =
+            cx.b.function().params.iter().map(|param| param.name.clone()).collect();
         let rets = graph.rets.clone();
         let vals = match cx.run(&graph, &args) {
             Ok(vals) => vals,
