@@ -219,7 +219,7 @@ pub fn sniff(path: &Path) -> Result<Kind, Diagnostics> {
         return Ok(Kind::Text);
     }
     Err(file_problem(codes::UNKNOWN_FORMAT, path, "no kind of model that is known here")
-        .help("give a `.pt2` of torch.export.save, a `.pt` of torch.jit.save, an `.mlpackage`, or text IR; `--from KIND` forces a kind")
+        .help("give a `.pt2` of torch.export.save, a `.pt` of torch.jit.save, a SavedModel or frozen graph of TensorFlow, an `.mlpackage`, or text IR; `--from KIND` forces a kind")
         .into())
 }
 

@@ -95,8 +95,8 @@ fn what_is_no_plain_tensor_is_named() {
     assert_eq!(object, "it is an object made by `my.module.Thing`, not a plain tensor");
     let short = error(&v2("torch FloatStorage", 5, b""));
     assert_eq!(short, "storage `0` should have 20 bytes and has 16");
-    let class = error(&v2("torch QInt8Storage", 4, b""));
-    assert_eq!(class, "element type `QInt8Storage` is not supported");
+    let class = error(&v2("torch QUInt4x2Storage", 4, b""));
+    assert_eq!(class, "element type `QUInt4x2Storage` is not supported");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Parsed<File> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError { line: 1, message: "the file is too large".to_owned() });
     }
-    Parser { text, tokens: tokens(text), at: 0, depth: 0 }.file()
+    Parser { text, tokens: tokens(text), at: 0, depth: 0, indents: Vec::new() }.file()
 }
 
 struct Parser<'t> {
@@ -40,6 +40,8 @@ struct Parser<'t> {
     tokens: Vec<Token<'t>>,
     at: usize,
     depth: u32,
+    /// The columns of the blocks around.
+    indents: Vec<u32>,
 }
 
 impl<'t> Parser<'t> {
@@ -164,7 +166,8 @@ def free(x: Tensor) -> NoneType:
         let net = &file.classes[0];
         assert_eq!(net.base.as_deref(), Some("Module"));
         assert_eq!(net.attributes.len(), 4);
-        assert_eq!(net.values.len(), 1);
+        let values: Vec<&str> = net.values.iter().map(|v| &*v.0).collect();
+        assert_eq!(values, ["__buffers__", "n"]);
         assert_eq!(net.parameters.iter().map(|p| &**p).collect::<Vec<_>>(), ["weight"]);
         let forward = &net.methods[0];
         assert_eq!(forward.parameters.len(), 3);
@@ -191,7 +194,7 @@ def free(x: Tensor) -> NoneType:
     fn what_is_wrong_has_its_line() {
         for (text, line, part) in [
             ("def f(x):\n  y = = 1\n", 2, "`=`"),
-            ("def f(x):\n  y = (1, 2\n", 2, "the end of the file"),
+            ("def f(x):\n  y = (1, 2\n", 3, "the end of the"),
             ("class A(Module):\ndef f():\n  pass\n", 1, ""),
             ("def f(x):\n  import os\n", 2, ""),
             ("def f(x):\n      y = 1\n    z = 2\n", 3, "indent"),

@@ -50,6 +50,7 @@ impl Parser<'_> {
         let Some(indent) = self.peek().indent.filter(|&indent| indent > 0) else {
             return Ok(class);
         };
+        self.indents.push(indent);
         while self.peek().indent == Some(indent) {
             if self.is("def") {
                 class.methods.push(self.function()?);
@@ -58,14 +59,16 @@ impl Parser<'_> {
                 member(&mut class, stmt);
             }
         }
-        self.check_dedent(indent)?;
+        self.dedent()?;
         Ok(class)
     }
 
-    fn check_dedent(&mut self, indent: u32) -> Parsed<()> {
+    /// Leaves a block: the next line is one of a block around it.
+    fn dedent(&mut self) -> Parsed<()> {
+        self.indents.pop();
         let token = self.peek();
         match token.indent {
-            Some(own) if own < indent => Ok(()),
+            Some(own) if own == 0 || self.indents.contains(&own) => Ok(()),
             _ => self.error(token, "the indentation fits no block".to_owned()),
         }
     }
@@ -99,15 +102,17 @@ impl Parser<'_> {
         self.need(":")?;
         self.line_end()?;
         let token = self.peek();
-        let Some(indent) = token.indent.filter(|&indent| indent > 0) else {
+        let outer = self.indents.last().copied().unwrap_or(0);
+        let Some(indent) = token.indent.filter(|&indent| indent > outer) else {
             return self.error(token, "a block is missing".to_owned());
         };
         self.nested(|p| {
+            p.indents.push(indent);
             let mut body = Vec::new();
             while p.peek().indent == Some(indent) && p.peek().kind != Kind::End {
                 body.push(p.stmt()?);
             }
-            p.check_dedent(indent)?;
+            p.dedent()?;
             Ok(body)
         })
     }
