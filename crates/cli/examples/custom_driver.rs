@@ -1,11 +1,19 @@
-//! A driver of one's own: `mlc` with one more pass, `double-relu-removal`.
+//! A driver of one's own: `mlc` with one more pass, `double-relu-removal`, and with a lowering of an op
+//! of one's own, `mylib::scaled_silu`.
 //!
-//! `cargo run -p mlc-cli --example custom_driver -- passes` lists it beside those of the project.
+//! `cargo run -p mlc-cli --example custom_driver -- passes` lists the pass beside those of the project,
+//! `… -- ops --from torch` the op.
 
 use std::process::ExitCode;
 
+use mlc_driver::Lowering;
+use mlc_ir::ops::{Mul, Sigmoid};
 use mlc_ir::{Action, Op, Rewriter};
 use mlc_pass::{Changed, Pass, PassCx, PassEntry, PassList, Phase};
+use mlc_torch::lower::Cx;
+use mlc_torch::lower::call::Call;
+use mlc_torch::lower::error::LowerResult;
+use mlc_torch::lower::value::{Scalar, Val};
 use serde::{Deserialize, Serialize};
 
 /// Replaces `relu(relu(x))` by `relu(x)`.
@@ -45,6 +53,21 @@ impl Pass for DoubleReluRemoval {
 const PASSES: PassList =
     PassList { passes: &[PassEntry::of::<DoubleReluRemoval>("No relu of a relu.")], aliases: &[] };
 
+const LOWERINGS: &[Lowering] = &[Lowering { name: "mylib.scaled_silu", lower: scaled_silu }];
+
+/// `mylib::scaled_silu(x, scale) = scale · x · sigmoid(x)`
+fn scaled_silu(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let tensor = call.tensor("x")?;
+    let scale = call.float_or("scale", 1.0)?;
+    let dtype = cx.dtype(tensor)?;
+    let x = cx.read(tensor)?;
+    let gate = cx.unary(Sigmoid {}, x)?;
+    let silu = cx.binary(Mul {}, x, gate)?;
+    let scale = cx.number(&Scalar::Float(scale), dtype)?;
+    let scaled = cx.binary(Mul {}, silu, scale)?;
+    cx.one(scaled)
+}
+
 fn main() -> ExitCode {
-    mlc_cli::main(&[PASSES])
+    mlc_cli::main(&[PASSES], &[LOWERINGS])
 }

@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "All commands")]
 pub(crate) struct Shared {
     /// Print one JSON document to stdout
     #[arg(long, global = true)]
@@ -52,6 +53,9 @@ pub(crate) struct Shared {
     /// The three above in the order they were given.
     #[arg(skip)]
     pub(crate) levels: Vec<(Level, String)>,
+    /// Lower ops of a source by the functions of text IR in this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) lowering: Vec<PathBuf>,
     /// Read flags from this file instead of `mlc.toml` beside the input
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -162,8 +166,8 @@ pub(crate) struct ConvertArgs {
     /// The model
     pub(crate) input: PathBuf,
     /// The package to write; `*.mlc` or `-` gives text IR
-    #[arg(short, long, value_name = "OUT")]
-    pub(crate) output: PathBuf,
+    #[arg(short = 'o', value_name = "OUT", required = true)]
+    pub(crate) goal: PathBuf,
     /// The kind of the model, where its content does not tell
     #[arg(long, value_name = "KIND")]
     pub(crate) from: Option<String>,
@@ -173,27 +177,71 @@ pub(crate) struct ConvertArgs {
     /// A tag of the graph of a SavedModel; repeat for several
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
+    #[command(flatten)]
+    pub(crate) features: FeatureArgs,
+    #[command(flatten)]
+    pub(crate) program: ProgramArgs,
+    #[command(flatten)]
+    pub(crate) check: CheckArgs,
+    #[command(flatten)]
+    pub(crate) package: PackageArgs,
+}
+
+/// What the caller of the model sees.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Inputs and outputs")]
+pub(crate) struct FeatureArgs {
+    /// Fix the shape of an input, its element type, or both
+    #[arg(long = "input", value_name = "NAME=[SHAPE][:DTYPE]")]
+    pub(crate) inputs: Vec<String>,
+    /// Let an axis vary within a range, or narrow the range it has
+    #[arg(long, value_name = "NAME.AXIS=SYMBOL:LEAST..GREATEST[:STEP]")]
+    pub(crate) dynamic: Vec<String>,
+    /// Allow these shapes alone; the first is the default
+    #[arg(long, value_name = "NAME=SHAPE,SHAPE..")]
+    pub(crate) enumerate: Vec<String>,
+    /// The shape to use where an input may vary
+    #[arg(long, value_name = "NAME=SHAPE")]
+    pub(crate) default_shape: Vec<String>,
+    /// Take or give an image: rgb, bgr, gray or gray-f16; values become (v*scale-mean)/std
+    #[arg(long, value_name = "NAME=LAYOUT[,scale=1/255][,mean=A/B/C][,std=A/B/C]")]
+    pub(crate) image: Vec<String>,
+    /// Name the probabilities of an output by the lines of a file
+    #[arg(long, value_name = "FILE[,output=NAME][,label=NAME][,probabilities=NAME][,type=TYPE]")]
+    pub(crate) classifier: Option<String>,
+    /// Let the caller leave an input out; its elements are then this number, 0 if none is given
+    #[arg(long, value_name = "NAME[=NUMBER]")]
+    pub(crate) optional: Vec<String>,
+    /// Keep this output, as this element type; repeat to choose and order several
+    #[arg(long = "output", value_name = "NAME[=:DTYPE]")]
+    pub(crate) outputs: Vec<String>,
+    /// Rename an input, output or state; other flags may use either name
+    #[arg(long, value_name = "OLD=NEW")]
+    pub(crate) rename: Vec<String>,
+    /// Describe an input or output for people
+    #[arg(long, value_name = "NAME=TEXT")]
+    pub(crate) describe: Vec<String>,
+    /// What becomes of buffers and inputs that the model writes
+    #[arg(long, value_name = "MODE", default_value = "buffers")]
+    pub(crate) states: StatesArg,
+    /// Make states of what has such a name, and inputs and outputs of other buffers
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) state: Vec<String>,
+}
+
+/// What the program becomes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Program")]
+pub(crate) struct ProgramArgs {
     /// The oldest system the package must run on, such as ios17 or macos14
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
     /// The float type to compute in
     #[arg(long, default_value = "fp16")]
     pub(crate) precision: PrecisionArg,
-    /// What becomes of buffers and inputs that the model writes
-    #[arg(long, value_name = "MODE", default_value = "buffers")]
-    pub(crate) states: StatesArg,
     /// Keep ops in single precision: an op kind, a name glob or a module path
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) keep_fp32: Vec<String>,
-    /// Keep this output; repeat to choose and order several
-    #[arg(long = "output-name", value_name = "NAME")]
-    pub(crate) outputs: Vec<String>,
-    /// Rename an input or output
-    #[arg(long, value_name = "OLD=NEW")]
-    pub(crate) rename: Vec<String>,
-    /// Set author, license, version, description, or a key of your own
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set_metadata: Vec<String>,
     /// Effort of the optimizer, 0 to 3
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub(crate) level: u8,
@@ -202,6 +250,12 @@ pub(crate) struct ConvertArgs {
     pub(crate) passes: Option<String>,
     #[command(flatten)]
     pub(crate) rewriting: RewritingArgs,
+}
+
+/// How the result is checked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Check")]
+pub(crate) struct CheckArgs {
     /// Compare with the source on N inputs, even if it takes long
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub(crate) verify: Option<usize>,
@@ -214,6 +268,21 @@ pub(crate) struct ConvertArgs {
     /// Seed of the inputs to compare on
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Write the package even if it does not agree with its source
+    #[arg(long)]
+    pub(crate) keep_output: bool,
+}
+
+/// What is written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Package")]
+pub(crate) struct PackageArgs {
+    /// Set author, license, version, description, or a key of your own
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set_metadata: Vec<String>,
+    /// Leave the build record out of the package
+    #[arg(long)]
+    pub(crate) no_record: bool,
     /// Replace what is at the output
     #[arg(long)]
     pub(crate) force: bool,
@@ -223,12 +292,6 @@ pub(crate) struct ConvertArgs {
     /// Write the report as JSON to this file too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// Leave the build record out of the package
-    #[arg(long)]
-    pub(crate) no_record: bool,
-    /// Write the package even if it does not agree with its source
-    #[arg(long)]
-    pub(crate) keep_output: bool,
 }
 
 #[derive(Debug, Args)]
@@ -237,7 +300,7 @@ pub(crate) struct OptArgs {
     #[arg(default_value = "-")]
     pub(crate) input: PathBuf,
     /// Where the result goes; `-` is stdout, `*.mlpackage` a package
-    #[arg(short, long, default_value = "-", value_name = "OUT")]
+    #[arg(short = 'o', default_value = "-", value_name = "OUT")]
     pub(crate) output: PathBuf,
     /// The kind of the model, where its content does not tell
     #[arg(long, value_name = "KIND")]
@@ -381,7 +444,7 @@ pub(crate) struct PrintArgs {
     #[arg(long)]
     pub(crate) locations: bool,
     /// Where the text goes; `-` is stdout
-    #[arg(short, long, default_value = "-", value_name = "OUT")]
+    #[arg(short = 'o', default_value = "-", value_name = "OUT")]
     pub(crate) output: PathBuf,
     /// Replace what is at the output
     #[arg(long)]

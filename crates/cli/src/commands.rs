@@ -87,13 +87,19 @@ pub(crate) fn verify(driver: &Driver, args: &VerifyArgs, output: &Output) -> Out
         tolerance: tolerance("--tolerance", &args.tolerance)?,
         seed: args.seed,
         steps: args.steps,
+        other_sizes: Some(f64::INFINITY),
+        images: Vec::new(),
     };
     let report = driver.verify(&args.input, &args.source, kind(args.from.as_ref())?, &options)?;
     output.report("verify", &report, &Diagnostics::new(), || {
         for (i, sample) in report.samples.iter().enumerate() {
             for (name, d) in &sample.outputs {
+                let sizes = match sample.sizes.as_str() {
+                    "" => String::new(),
+                    sizes => format!(" at {sizes}"),
+                };
                 say(&format!(
-                    "  input {i}  {name}: SNR {:.1} dB, relative {:.1e}, max |Δ| {:.1e}",
+                    "  input {i}{sizes}  {name}: SNR {:.1} dB, relative {:.1e}, max |Δ| {:.1e}",
                     d.snr_db, d.relative, d.max_abs
                 ));
             }
@@ -120,6 +126,38 @@ pub(crate) fn inspect(
     })
 }
 
+/// A feature and, below it, how its extents may vary.
+fn feature_text(word: &str, feature: &FeatureReport) -> String {
+    let FeatureReport { name, ty, flexible, image, default_value, description } = feature;
+    let mut text = format!("  {word:<7} {name} {ty}");
+    if let Some(layout) = image {
+        text += &format!(", {layout} image");
+    }
+    if let Some(value) = default_value {
+        text += &format!(", {value} if left out");
+    }
+    if !description.is_empty() {
+        text += &format!(", {description}");
+    }
+    text.push('\n');
+    let Some(flexible) = flexible else { return text };
+    let shape =
+        |shape: &Vec<u64>| shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+    let mut parts: Vec<String> = Vec::new();
+    if flexible.enumerated.is_empty() {
+        parts.extend(flexible.ranges.iter().map(|(name, (low, high))| {
+            let high = high.map(|high| high.to_string()).unwrap_or_default();
+            format!("{name} = {low}..{high}")
+        }));
+    } else {
+        let shapes: Vec<String> = flexible.enumerated.iter().map(shape).collect();
+        parts.push(format!("one of {}", shapes.join(", ")));
+    }
+    let default = flexible.default_shape.as_ref();
+    parts.extend(default.map(|default| format!("default {}", shape(default))));
+    text + &format!("          {}\n", parts.join(", "))
+}
+
 fn inspect_text(report: &InspectReport, args: &InspectArgs) -> String {
     let everything = !(args.ops || args.io || args.weights);
     let mut text = format!("{} ({})\n", report.source, report.kind);
@@ -141,8 +179,8 @@ fn inspect_text(report: &InspectReport, args: &InspectArgs) -> String {
                 ("output", &function.outputs),
             ];
             for (word, features) in groups {
-                for FeatureReport { name, ty } in features {
-                    text += &format!("  {word:<7} {name} {ty}\n");
+                for feature in features {
+                    text += &feature_text(word, feature);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! `mlc.toml`: flags from a file. It holds, in a table named after the command, the long flags without
-//! dashes: `target = "ios17"`, `force = true`, `keep-fp32 = ["softmax"]`. Flags of the command line
-//! win.
+//! dashes: `target = "ios17"`, `force = true`, `keep-fp32 = ["softmax"]`. A flag of the command
+//! line stands in place of the key, lists included.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ pub(crate) fn with_file(cli: Cli, arguments: &[OsString]) -> Result<Configured, 
     let mut cli = cli;
     if let Some(path) = &path {
         flags = read(path, name)?;
+        flags.retain(|flag| !is_given(flag, arguments));
         let at = arguments.iter().position(|word| word == name).map_or(1, |at| at + 1);
         all = arguments[..at].to_vec();
         all.extend(flags.iter().map(OsString::from));
@@ -64,6 +65,17 @@ pub(crate) fn with_file(cli: Cli, arguments: &[OsString]) -> Result<Configured, 
         flags.join(" "),
         shown.join(" ")
     )))
+}
+
+/// Whether the command line has the flag, with whatever value.
+fn is_given(flag: &str, arguments: &[OsString]) -> bool {
+    let name = flag.split('=').next().unwrap_or(flag);
+    arguments.iter().filter_map(|word| word.to_str()).any(|word| {
+        word == name
+            || word.strip_prefix(name).is_some_and(|rest| {
+                rest.starts_with('=') || (name.len() == 2 && !name.starts_with("--"))
+            })
+    })
 }
 
 /// The place of what is no TOML.

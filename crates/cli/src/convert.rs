@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
 use mlc_driver::{
-    ConvertOptions, Driver, Kind, Levels, Precision, Preset, Rewriting, StateMode, Target,
+    ClassifierRequest, ConvertOptions, Driver, ImageRequest, InputRequest, InterfaceOptions, Kind,
+    Levels, OutputRequest, Precision, Preset, RequestError, Rewriting, StateMode, Target,
     Tolerance,
 };
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, PrecisionArg, RewritingArgs, Shared, StatesArg};
+use crate::args::{ConvertArgs, FeatureArgs, PrecisionArg, RewritingArgs, Shared, StatesArg};
 use crate::progress::Shower;
 use crate::render::{Output, say};
 use crate::{summary, tables};
@@ -72,58 +73,115 @@ pub(crate) fn levels(shared: &Shared) -> Result<Levels, Diagnostics> {
     Ok(levels)
 }
 
-fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagnostics> {
-    let mut found = Diagnostics::new();
-    let mut options = ConvertOptions::new(&args.input, &args.output);
-    macro_rules! take {
-        ($value:expr) => {
-            match $value {
-                Ok(value) => Some(value),
-                Err(problems) => {
-                    found.extend(problems);
-                    None
+/// Values of flags, with all that is wrong with them.
+#[derive(Default)]
+struct Taken {
+    found: Diagnostics,
+}
+
+impl Taken {
+    fn one<T>(&mut self, value: Result<T, Diagnostics>) -> Option<T> {
+        value.map_err(|problems| self.found.extend(problems)).ok()
+    }
+
+    fn all<T>(
+        &mut self,
+        texts: &[String],
+        parse: impl Fn(&str) -> Result<T, Diagnostics>,
+    ) -> Vec<T> {
+        texts.iter().filter_map(|text| self.one(parse(text))).collect()
+    }
+
+    /// Requests for inputs, one an input.
+    fn inputs(&mut self, args: &FeatureArgs) -> Vec<InputRequest> {
+        type Parse = fn(&str) -> Result<InputRequest, RequestError>;
+        let flags: [(&str, &[String], Parse); 4] = [
+            ("--input", &args.inputs, InputRequest::parse_input),
+            ("--dynamic", &args.dynamic, InputRequest::parse_dynamic),
+            ("--enumerate", &args.enumerate, InputRequest::parse_enumerate),
+            ("--default-shape", &args.default_shape, InputRequest::parse_default),
+        ];
+        let mut requests: Vec<InputRequest> = Vec::new();
+        for (flag, texts, parse) in flags {
+            let parsed = self.all(texts, |text| {
+                parse(text).map_err(|e| bad(flag, e.to_string()).help(e.help()).into())
+            });
+            for request in parsed {
+                match requests.iter_mut().find(|known| known.name == request.name) {
+                    Some(known) => known.merge(request),
+                    None => requests.push(request),
                 }
             }
-        };
+        }
+        requests
     }
-    options.from = args.from.as_deref().and_then(|word| take!(word.parse::<Kind>()));
+}
+
+/// `x` or `x=0.5`.
+fn optional(text: &str) -> Result<(String, f32), Diagnostics> {
+    let (name, value) = text.split_once('=').unwrap_or((text, "0"));
+    match value.parse::<f32>() {
+        Ok(number) if number.is_finite() && !name.is_empty() => Ok((name.to_owned(), number)),
+        _ => Err(bad("--optional", format!("`{text}` is not NAME=NUMBER")).into()),
+    }
+}
+
+fn interface(args: &FeatureArgs, taken: &mut Taken) -> InterfaceOptions {
+    InterfaceOptions {
+        inputs: taken.inputs(args),
+        outputs: taken.all(&args.outputs, OutputRequest::parse),
+        images: taken.all(&args.image, ImageRequest::parse),
+        classifier: args
+            .classifier
+            .as_deref()
+            .and_then(|text| taken.one(ClassifierRequest::parse(text))),
+        optional: taken.all(&args.optional, optional),
+        descriptions: taken.all(&args.describe, |text| pair("--describe", text)),
+        renames: taken.all(&args.rename, |text| pair("--rename", text)),
+    }
+}
+
+fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagnostics> {
+    let mut taken = Taken::default();
+    let mut options = ConvertOptions::new(&args.input, &args.goal);
+    let (program, check, package) = (&args.program, &args.check, &args.package);
+    options.from = args.from.as_deref().and_then(|word| taken.one(word.parse::<Kind>()));
     options.signature.clone_from(&args.signature);
     options.tags.clone_from(&args.tags);
-    options.target = args.target.as_deref().and_then(|word| take!(target(word)));
+    options.target = program.target.as_deref().and_then(|word| taken.one(target(word)));
     options.tolerance =
-        args.tolerance.as_deref().and_then(|text| take!(tolerance("--tolerance", text)));
-    options.renames = args.rename.iter().filter_map(|text| take!(pair("--rename", text))).collect();
-    options.metadata =
-        args.set_metadata.iter().filter_map(|text| take!(pair("--set-metadata", text))).collect();
-    options.levels = take!(levels(shared)).unwrap_or_default();
-    options.precision = match args.precision {
+        check.tolerance.as_deref().and_then(|text| taken.one(tolerance("--tolerance", text)));
+    options.interface = interface(&args.features, &mut taken);
+    options.metadata = taken.all(&package.set_metadata, |text| pair("--set-metadata", text));
+    options.levels = taken.one(levels(shared)).unwrap_or_default();
+    options.precision = match program.precision {
         PrecisionArg::Fp16 => Precision::Fp16,
         PrecisionArg::Fp32 => Precision::Fp32,
     };
-    options.states = match args.states {
+    options.states = match args.features.states {
         StatesArg::Buffers => StateMode::Buffers,
         StatesArg::All => StateMode::All,
         StatesArg::Io => StateMode::Io,
     };
-    options.keep_fp32.clone_from(&args.keep_fp32);
-    options.outputs.clone_from(&args.outputs);
-    options.preset = match args.level {
+    options.state_globs.clone_from(&args.features.state);
+    options.keep_fp32.clone_from(&program.keep_fp32);
+    options.preset = match program.level {
         0 => Preset::O0,
         1 => Preset::O1,
         2 => Preset::O2,
         _ => Preset::O3,
     };
-    options.passes.clone_from(&args.passes);
-    options.rewriting = rewriting(&args.rewriting);
-    options.explain_rewrites.clone_from(&args.rewriting.explain_rewrites);
-    options.verify = if args.no_verify { None } else { Some(args.verify.unwrap_or(1)) };
-    options.force_verify = args.verify.is_some();
-    options.seed = args.seed;
-    options.force = args.force;
-    options.dry_run = args.dry_run;
-    options.no_record = args.no_record;
-    options.keep_output = args.keep_output;
-    if found.has_errors() { Err(found) } else { Ok(options) }
+    options.passes.clone_from(&program.passes);
+    options.rewriting = rewriting(&program.rewriting);
+    options.explain_rewrites.clone_from(&program.rewriting.explain_rewrites);
+    options.verify = if check.no_verify { None } else { Some(check.verify.unwrap_or(1)) };
+    options.force_verify = check.verify.is_some();
+    options.seed = check.seed;
+    options.force = package.force;
+    options.dry_run = package.dry_run;
+    options.no_record = package.no_record;
+    options.keep_output = check.keep_output;
+    if taken.found.has_errors() { Err(taken.found) } else { Ok(options) }
 }
 
 pub(crate) fn convert(
@@ -134,22 +192,22 @@ pub(crate) fn convert(
 ) -> Outcome {
     let start = Instant::now();
     let options = options(args, shared)?;
-    if output.json && args.output.as_os_str() == "-" {
+    if output.json && args.goal.as_os_str() == "-" {
         return Err(bad("-o", "`--json` and the text of `-o -` would both go to stdout")
             .help("name a file `*.mlc` for the text")
             .into());
     }
-    if let Some(path) = &args.report {
-        mlc_driver::check_output(path, args.force)?;
+    if let Some(path) = &args.package.report {
+        mlc_driver::check_output(path, args.package.force)?;
     }
     let mut shower = Shower::new(output);
     let result = driver.convert(&options, &mut shower);
     shower.finish();
     let report = result?;
-    if let Some(path) = &args.report {
+    if let Some(path) = &args.package.report {
         let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
         text.push('\n');
-        mlc_driver::write_text(path, text.as_bytes(), args.force)?;
+        mlc_driver::write_text(path, text.as_bytes(), args.package.force)?;
     }
     output.report("convert", &report, &report.diagnostics, || {
         if !output.quiet {

@@ -1,6 +1,6 @@
 //! The command line of `mlc`: parses arguments, calls the driver, prints.
 //!
-//! A driver of one's own is a `main` that calls [`main`] with a list of passes.
+//! A driver of one's own is a `main` that calls [`main`] with lists of passes and lowerings.
 //!
 //! Stdout carries the product (text, JSON, tables), stderr diagnostics, summaries and progress.
 
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use mlc_diag::{Diagnostic, Diagnostics, codes};
-use mlc_driver::{Driver, Level, PassList};
+use mlc_driver::{Driver, Level, Lowering, Lowerings, PassList};
 
 use args::{Cli, Command};
 use render::Output;
@@ -28,9 +28,10 @@ use render::Output;
 /// What a command comes to: exit code 0, or problems and theirs.
 type Outcome = Result<(), Diagnostics>;
 
-/// Runs the command line of this process with the passes of the project and those of `extra`.
+/// Runs the command line of this process with the passes and lowerings of the project and those that
+/// are given.
 #[must_use]
-pub fn main(extra: &[PassList]) -> ExitCode {
+pub fn main(passes: &[PassList], lowerings: &[&[Lowering]]) -> ExitCode {
     // Nothing partial stands under a name that was asked for, so there is nothing to undo.
     let _ = ctrlc::set_handler(|| std::process::exit(130));
     let arguments = match argfile::expand_args(argfile::parse_fromfile, argfile::PREFIX) {
@@ -41,7 +42,7 @@ pub fn main(extra: &[PassList]) -> ExitCode {
             return ExitCode::from(output.fail("mlc", &problem.into()));
         }
     };
-    ExitCode::from(run(&arguments, extra))
+    ExitCode::from(run(&arguments, passes, lowerings))
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
@@ -64,7 +65,7 @@ fn levels(matches: &ArgMatches) -> Vec<(Level, String)> {
     found.into_iter().map(|(_, level, name)| (level, name)).collect()
 }
 
-fn run(arguments: &[OsString], extra: &[PassList]) -> u8 {
+fn run(arguments: &[OsString], passes: &[PassList], lowerings: &[&[Lowering]]) -> u8 {
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -92,7 +93,10 @@ fn run(arguments: &[OsString], extra: &[PassList]) -> u8 {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global();
     }
     let name = cli.command.name();
-    let outcome = Driver::new(extra).and_then(|driver| dispatch(&driver, &cli, &output));
+    let outcome = Driver::new(passes)
+        .map(|driver| driver.with_lowerings(lowerings))
+        .and_then(|driver| Ok(driver.with_files(&Lowerings::read(&cli.shared.lowering)?)))
+        .and_then(|driver| dispatch(&driver, &cli, &output));
     match outcome {
         Ok(()) => 0,
         Err(problems) => output.fail(name, &problems),

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mlc_cli::main(&[])
+    mlc_cli::main(&[], &[])
 }

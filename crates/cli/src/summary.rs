@@ -26,7 +26,12 @@ fn count(n: u64) -> String {
 }
 
 fn features(all: &[FeatureReport]) -> String {
-    let shown: Vec<String> = all.iter().take(4).map(|f| format!("{} {}", f.name, f.ty)).collect();
+    let one = |f: &FeatureReport| {
+        let image = f.image.map(|layout| format!(" ({layout} image)")).unwrap_or_default();
+        let optional = if f.default_value.is_some() { " (optional)" } else { "" };
+        format!("{} {}{image}{optional}", f.name, f.ty)
+    };
+    let shown: Vec<String> = all.iter().take(4).map(one).collect();
     let more = if all.len() > 4 { format!(" and {} more", all.len() - 4) } else { String::new() };
     shown.join(", ") + &more
 }

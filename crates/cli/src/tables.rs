@@ -6,22 +6,37 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::args::{ExplainArgs, FrontendArg, OpsArgs, PassesArgs, RulesArgs};
-use crate::render::Output;
+use crate::render::{Output, say};
+
+fn torch(driver: &Driver, output: &Output) -> Outcome {
+    let report = driver.torch_coverage();
+    output.report("ops", &report, &Diagnostics::new(), || {
+        let missing = report.core_missing.iter().map(|name| format!("{name} (no lowering)"));
+        let rows: Vec<String> = report.ops.iter().cloned().chain(missing).collect();
+        output.product((rows.join("\n") + "\n").as_bytes())?;
+        say(&format!(
+            "{} ops; {} of {} overloads of the Core ATen opset",
+            report.ops.len(),
+            report.core_covered,
+            report.core
+        ));
+        Ok(())
+    })
+}
 
 pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
-    if let Some(frontend) = args.from {
-        let (frontend, names): (_, Vec<&str>) = match frontend {
-            FrontendArg::Torch => ("torch", driver.lowerings().names().collect()),
-            FrontendArg::Tensorflow => {
-                ("tensorflow", driver.tensorflow_lowerings().names().collect())
-            }
-        };
-        return output.report(
-            "ops",
-            &json!({ "frontend": frontend, "ops": names }),
-            &Diagnostics::new(),
-            || output.product((names.join("\n") + "\n").as_bytes()),
-        );
+    match args.from {
+        Some(FrontendArg::Torch) => return torch(driver, output),
+        Some(FrontendArg::Tensorflow) => {
+            let names: Vec<&str> = driver.tensorflow_lowerings().names().collect();
+            return output.report(
+                "ops",
+                &json!({ "frontend": "tensorflow", "ops": names }),
+                &Diagnostics::new(),
+                || output.product((names.join("\n") + "\n").as_bytes()),
+            );
+        }
+        None => {}
     }
     let rows = mlc_driver::ops_table();
     output.report("ops", &rows, &Diagnostics::new(), || {

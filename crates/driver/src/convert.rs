@@ -6,7 +6,7 @@ use mlc_coreml::emit::EmitOptions;
 use mlc_coreml::interface::ModelMetadata;
 use mlc_coreml::package::Existing;
 use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
-use mlc_ir::{InputRequest, ParamKind, Program, Type};
+use mlc_ir::{ParamKind, Program};
 use mlc_pass::{Observer, PassManager, Preset, Report};
 use mlc_target::{Opset, Target};
 use mlc_tensor::Tensor;
@@ -14,9 +14,12 @@ use mlc_torch::lower::{LowerOptions, StateMode};
 use serde::Serialize;
 
 use crate::compare::Tolerance;
+use crate::feature::{FeatureReport, features};
+use crate::interface::{InterfaceOptions, Pinned};
 use crate::levels::Levels;
 use crate::pipeline::{self, Narrowing, compose};
 use crate::rewriting::{Rewriting, RewrittenOp};
+use crate::sizes::Sizes;
 use crate::verify::{self, VerifyOptions, VerifyReport, main_of};
 use crate::{Driver, Kind, Loaded, SourceOptions, forecast, interface, output};
 
@@ -61,14 +64,13 @@ pub struct ConvertOptions {
     pub precision: Precision,
     /// What becomes of buffers and inputs that the model writes.
     pub states: StateMode,
-    /// What is asked of inputs.
-    pub inputs: Vec<InputRequest>,
+    /// The written buffers and inputs that become states, as globs; the others become inputs and
+    /// outputs. As `states` says if empty.
+    pub state_globs: Vec<String>,
+    /// What is asked of inputs and outputs.
+    pub interface: InterfaceOptions,
     /// Ops that stay in single precision.
     pub keep_fp32: Vec<String>,
-    /// Old and new names of inputs and outputs.
-    pub renames: Vec<(String, String)>,
-    /// The outputs to keep, in order; all if empty.
-    pub outputs: Vec<String>,
     /// Keys and values for the package: `author`, `license`, `version`, `description` have fields
     /// of their own.
     pub metadata: Vec<(String, String)>,
@@ -112,10 +114,9 @@ impl ConvertOptions {
             target: None,
             precision: Precision::default(),
             states: StateMode::default(),
-            inputs: Vec::new(),
+            state_globs: Vec::new(),
+            interface: InterfaceOptions::default(),
             keep_fp32: Vec::new(),
-            renames: Vec::new(),
-            outputs: Vec::new(),
             metadata: Vec::new(),
             preset: Preset::O2,
             passes: None,
@@ -132,16 +133,6 @@ impl ConvertOptions {
             keep_output: false,
         }
     }
-}
-
-/// An input, output or state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FeatureReport {
-    /// Its name.
-    pub name: String,
-    /// Its type, such as `f32[1,3,224,224]`.
-    #[serde(rename = "type")]
-    pub ty: String,
 }
 
 /// Which version of Core ML the package is for, and why.
@@ -215,12 +206,6 @@ struct Lowered {
     pipeline: String,
 }
 
-/// What the source calls the feature that is called `name` after renaming.
-fn original(name: &str, renames: &[(String, String)]) -> String {
-    let old = renames.iter().find(|(_, new)| new == name).map(|(old, _)| old.as_str());
-    old.unwrap_or(name).to_owned()
-}
-
 impl Driver {
     /// Converts a model.
     ///
@@ -233,26 +218,26 @@ impl Driver {
     ) -> Result<ConvertReport, Diagnostics> {
         check_output(options)?;
         observer.start("read", 0, 4);
-        let lowering = LowerOptions { states: options.states, inputs: options.inputs.clone() };
+        let asked = options.interface.by_source_names();
+        let lowering = LowerOptions {
+            states: options.states,
+            state_globs: options.state_globs.clone(),
+            inputs: asked.inputs.clone(),
+        };
         let chosen = SourceOptions {
             lowering,
             signature: options.signature.clone(),
             tags: options.tags.clone(),
-            outputs: options.outputs.iter().map(|name| original(name, &options.renames)).collect(),
+            outputs: asked.outputs.iter().map(|output| output.name.clone()).collect(),
         };
         let mut source = self.load_source(&options.input, options.from, &chosen)?;
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
-        if let Some(func) = source.program.function(&main) {
-            interface::adjust(&mut source.program, func, &options.renames, &options.outputs)?;
-            let features = std::mem::take(&mut source.package.features);
-            source.package.features =
-                interface::carried(features, &source.program.functions[func], &options.renames);
-        }
-        let lowered = self.lower(&source, options, observer)?;
+        let pinned = interface::apply(&mut source, &main, &asked)?;
+        let lowered = self.lower(&source, (&main, &pinned), options, observer)?;
         notes.extend(lowered.report.diagnostics.clone());
         notes.extend(interface::single_features(&lowered.program, &main, lowered.opset));
-        let verified = compare(&source.program, &lowered.program, &main, options, &mut notes)?;
+        let verified = compare(&source, &lowered.program, (&main, &pinned), options, &mut notes)?;
         let notes = options.levels.apply(notes);
         if notes.has_errors() {
             return Err(notes);
@@ -271,6 +256,7 @@ impl Driver {
     fn lower(
         &self,
         source: &Loaded,
+        (main, pinned): (&str, &Pinned),
         options: &ConvertOptions,
         observer: &mut dyn Observer,
     ) -> Result<Lowered, Diagnostics> {
@@ -290,6 +276,10 @@ impl Driver {
             let back = pipeline::legalization(opset, options.preset)?;
             let package = EmitOptions { opset, ..source.package.clone() };
             let (legal, later) = self.legalize(&program, &back, &package)?;
+            let other = pinned.check(&legal, main, opset);
+            if other.has_errors() {
+                return Err(other);
+            }
             Ok::<_, Diagnostics>((legal, later, back))
         };
         // The lowest version that holds the program, and why those before it do not.
@@ -402,16 +392,22 @@ fn reason(diagnostic: &Diagnostic) -> String {
 /// Successive calls that a program with states is compared on.
 const STATE_STEPS: usize = 4;
 
+/// Seconds that may be spent on sizes beside the default one.
+const OTHER_SIZES: f64 = 10.0;
+
 fn compare(
-    source: &Program,
+    model: &Loaded,
     lowered: &Program,
-    main: &str,
+    (main, pinned): (&str, &Pinned),
     options: &ConvertOptions,
     notes: &mut Diagnostics,
 ) -> Result<Option<VerifyReport>, Diagnostics> {
+    let source = &model.program;
     let Some(samples) = options.verify else { return Ok(None) };
     let Some(func) = source.function(main) else { return Ok(None) };
-    let seconds = forecast::verify_seconds(&source.functions[func], samples);
+    let function = &source.functions[func];
+    let one = forecast::verify_seconds(source, function, &Sizes::default());
+    let seconds = samples.max(1) as f64 * one;
     if seconds > 60.0 && !options.force_verify {
         let message = format!("comparing with the source would take about {seconds:.0} s (±×3)");
         notes.push(
@@ -423,15 +419,29 @@ fn compare(
     }
     // States are kept in half precision whatever the program computes in, which shows from the
     // second call on.
-    let keeps = source.functions[func].params.iter().any(|p| p.kind == ParamKind::State);
+    let keeps = function.params.iter().any(|p| p.kind == ParamKind::State);
     let tolerance = options.tolerance.unwrap_or(match options.precision {
-        Precision::Fp32 if !keeps => verify::SINGLE,
+        Precision::Fp32 if !keeps && !pinned.has_half() => verify::SINGLE,
         _ => verify::HALF,
     });
     let steps = if keeps { STATE_STEPS } else { 1 };
-    let settings = VerifyOptions { samples, tolerance, seed: options.seed, steps };
+    let is_input = |name: &str| function.params.iter().any(|param| param.name == name);
+    let features = model.package.features.iter();
+    let images = features
+        .filter(|(key, feature)| feature.image.is_some() && is_input(&key.name))
+        .map(|(key, _)| key.name.clone())
+        .collect();
+    let other_sizes = Some(if options.force_verify { f64::INFINITY } else { OTHER_SIZES });
+    let settings =
+        VerifyOptions { samples, tolerance, seed: options.seed, steps, other_sizes, images };
     match verify::verify_programs(source, lowered, main, &settings) {
-        Ok(report) => Ok(Some(report)),
+        Ok(report) => {
+            for why in &report.skipped {
+                let message = format!("not compared at {why}");
+                notes.push(Diagnostic::new(codes::VERIFY_SKIPPED, message));
+            }
+            Ok(Some(report))
+        }
         Err(errors) if options.keep_output => {
             notes.extend(errors.into_iter().map(|mut d| {
                 d.severity = Severity::Warning;
@@ -446,50 +456,6 @@ fn compare(
     }
 }
 
-/// A type as the summary shows it: `f32[1,3,224,224]`.
-pub(crate) fn short_type(ty: &Type) -> String {
-    let tensor = |ty: &mlc_ir::TensorType| {
-        let dims: Vec<String> = ty.shape.iter().map(ToString::to_string).collect();
-        format!("{}[{}]", ty.dtype, dims.join(","))
-    };
-    match ty {
-        Type::Tensor(ty) | Type::State(ty) => tensor(ty),
-        ty => ty.to_string(),
-    }
-}
-
-/// Inputs, outputs and states of a function.
-pub(crate) fn features(
-    program: &Program,
-    main: &str,
-) -> (Vec<FeatureReport>, Vec<FeatureReport>, Vec<FeatureReport>) {
-    let Some(func) = program.function(main) else { return Default::default() };
-    let function = &program.functions[func];
-    let body = &function.regions[function.body];
-    let of_kind = |kind| {
-        function
-            .params
-            .iter()
-            .zip(&body.args)
-            .filter(|(param, _)| param.kind == kind)
-            .map(|(param, &arg)| FeatureReport {
-                name: param.name.clone(),
-                ty: short_type(function.ty(arg)),
-            })
-            .collect()
-    };
-    let outputs = function
-        .outputs
-        .iter()
-        .zip(&body.results)
-        .map(|(output, &value)| FeatureReport {
-            name: output.name.clone(),
-            ty: short_type(function.ty(value)),
-        })
-        .collect();
-    (of_kind(ParamKind::Input), outputs, of_kind(ParamKind::State))
-}
-
 fn describe(
     source: &Loaded,
     lowered: &Lowered,
@@ -497,7 +463,7 @@ fn describe(
     verify: Option<VerifyReport>,
 ) -> ConvertReport {
     let main = main_of(&lowered.program);
-    let (inputs, outputs, states) = features(&lowered.program, &main);
+    let (inputs, outputs, states) = features(&lowered.program, &main, &source.package.features);
     let kept = lowered.report.runs.iter().filter_map(|run| run.counters.get("ops kept")).sum();
     ConvertReport {
         input: options.input.to_string_lossy().into_owned(),
@@ -562,8 +528,13 @@ fn metadata(
         record.insert("mlc.pipeline".to_owned(), lowered.pipeline.clone());
         record.insert("mlc.precision".to_owned(), options.precision.as_str().to_owned());
         let flags = format!(
-            "{:?}{:?}{:?}{:?}{:?}",
-            lowered.opset, options.keep_fp32, options.renames, options.outputs, options.metadata
+            "{:?}{:?}{:?}{:?}{:?}{:?}",
+            lowered.opset,
+            options.keep_fp32,
+            options.interface,
+            options.state_globs,
+            options.metadata,
+            source.lowerings
         );
         let digest = blake3::hash(flags.as_bytes()).to_hex().to_string();
         record.insert("mlc.flags.digest".to_owned(), format!("blake3:{digest}"));

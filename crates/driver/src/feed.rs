@@ -5,8 +5,10 @@ use std::path::Path;
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
 use mlc_eval::Array;
-use mlc_ir::{Dim, Function, ParamKind, Program, TensorType};
+use mlc_ir::{Function, ParamKind, Program, TensorType};
 use mlc_tensor::{DType, DTypeKind, Tensor};
+
+use crate::sizes::Sizes;
 
 /// What one input gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +19,10 @@ pub enum Feed {
     Zeros,
     /// Ones.
     Ones,
+    /// This number everywhere.
+    Fill(f64),
+    /// Whole numbers from 0 to 255, from a seed.
+    Pixels(u64),
     /// These values.
     Array(FeedArray),
 }
@@ -151,16 +157,28 @@ fn from_safetensors(dtype: safetensors::Dtype) -> Option<DType> {
     })
 }
 
-/// The inputs of `function`, in order: what `feeds` says by name, else `default`.
+/// What the inputs of a function get.
+#[derive(Debug)]
+pub(crate) struct Feeds<'a> {
+    /// By name.
+    pub(crate) named: &'a [(String, Feed)],
+    /// All others.
+    pub(crate) default: &'a Feed,
+    /// The extents to use.
+    pub(crate) sizes: &'a Sizes,
+}
+
+/// The inputs of `function`, in order.
 ///
 /// # Errors
 /// A name that is no input, or values that do not fit it.
 pub(crate) fn inputs(
     program: &Program,
     function: &Function,
-    feeds: &[(String, Feed)],
-    default: &Feed,
+    plan: &Feeds<'_>,
 ) -> Result<Vec<Array>, Diagnostics> {
+    let Feeds { named: feeds, default, sizes } = *plan;
+    let sizes = sizes.complete(function);
     let mut found = Diagnostics::new();
     let names: Vec<&str> = function
         .params
@@ -170,7 +188,11 @@ pub(crate) fn inputs(
         .collect();
     for (name, _) in feeds {
         if !names.contains(&name.as_str()) {
-            let help = format!("inputs are {}", names.join(", "));
+            let near = mlc_diag::nearest(name, names.iter().copied());
+            let help = match near.first() {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("inputs are {}", names.join(", ")),
+            };
             found.push(bad(name, format!("there is no input `{name}`")).help(help));
         }
     }
@@ -185,7 +207,7 @@ pub(crate) fn inputs(
             continue;
         };
         let feed = feeds.iter().rfind(|(name, _)| *name == param.name).map_or(default, |f| &f.1);
-        let shape = param_shape(program, ty, param.default_shape.as_deref());
+        let shape = sizes.shape(program, param, ty);
         if elements(&shape).is_none() {
             let message = format!("input `{}` is {ty}, too large to run", param.name);
             let argument = Place::Argument(param.name.as_str().into());
@@ -209,23 +231,6 @@ fn elements(shape: &[usize]) -> Option<usize> {
     (count <= MOST_ELEMENTS).then_some(count)
 }
 
-/// The extents to run with: the default ones, or the least that the ranges allow.
-#[must_use]
-pub(crate) fn param_shape(
-    program: &Program,
-    ty: &TensorType,
-    default: Option<&[u64]>,
-) -> Vec<usize> {
-    if let Some(default) = default.filter(|d| d.len() == ty.rank()) {
-        return default.iter().map(|&d| d as usize).collect();
-    }
-    let least = |name: &str| {
-        let range = program.symbols.range(name);
-        Some(Dim::Const(range.min.max(1)))
-    };
-    ty.shape.iter().map(|d| d.substitute(&least).as_const().unwrap_or(1).max(0) as usize).collect()
-}
-
 fn make(feed: &Feed, ty: &TensorType, shape: &[usize], index: u64) -> Result<Array, String> {
     let text = |e: mlc_eval::EvalError| e.to_string();
     match feed {
@@ -240,17 +245,31 @@ fn make(feed: &Feed, ty: &TensorType, shape: &[usize], index: u64) -> Result<Arr
             };
             array.cast(ty.dtype).map_err(text)
         }
-        Feed::Zeros => constant(ty.dtype, shape, 0),
-        Feed::Ones => constant(ty.dtype, shape, 1),
+        Feed::Zeros => constant(ty.dtype, shape, 0.0),
+        Feed::Ones => constant(ty.dtype, shape, 1.0),
+        Feed::Fill(value) => constant(ty.dtype, shape, *value),
+        Feed::Pixels(seed) => pixels(ty.dtype, shape, seed.wrapping_add(index)),
         Feed::Random(seed) => random(ty.dtype, shape, seed.wrapping_add(index)),
     }
 }
 
-fn constant(dtype: DType, shape: &[usize], value: i64) -> Result<Array, String> {
+fn constant(dtype: DType, shape: &[usize], value: f64) -> Result<Array, String> {
     let count = shape.iter().product();
     match dtype.kind() {
-        DTypeKind::Float => Array::from_f64s(dtype, shape, vec![value as f64; count]),
-        _ => Array::from_i64s(dtype, shape, vec![value; count]),
+        DTypeKind::Float => Array::from_f64s(dtype, shape, vec![value; count]),
+        _ => Array::from_i64s(dtype, shape, vec![value as i64; count]),
+    }
+    .map_err(|e| e.to_string())
+}
+
+fn pixels(dtype: DType, shape: &[usize], seed: u64) -> Result<Array, String> {
+    let count: usize = shape.iter().product();
+    let uniform = Tensor::random(DType::F64, &[count as u64], seed, 1.0).and_then(|t| t.to_f64s());
+    let uniform = uniform.map_err(|e| e.to_string())?;
+    let values = uniform.iter().map(|x| (f64::midpoint(*x, 1.0) * 256.0).floor().min(255.0));
+    match dtype.kind() {
+        DTypeKind::Float => Array::from_f64s(dtype, shape, values.collect()),
+        _ => Array::from_i64s(dtype, shape, values.map(|x| x as i64).collect()),
     }
     .map_err(|e| e.to_string())
 }

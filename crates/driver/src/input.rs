@@ -139,6 +139,8 @@ pub struct Loaded {
     pub origin: Origin,
     /// The lowest version of Core ML that the source asks for, where it says.
     pub opset: Option<Opset>,
+    /// Digests of the files with lowerings that it was read with.
+    pub(crate) lowerings: Vec<String>,
     /// What a package says beside its program; for another source, nothing.
     pub(crate) package: EmitOptions,
 }
@@ -335,6 +337,7 @@ impl Driver {
         Ok(Loaded {
             origin: Origin::File(path.to_path_buf()),
             warnings: lowered.warnings,
+            lowerings: self.digests.clone(),
             ..loaded(lowered.program, format!("torch.export {version}"))
         })
     }
@@ -401,6 +404,7 @@ fn loaded(program: Program, description: String) -> Loaded {
         warnings: Diagnostics::new(),
         origin: Origin::Text(String::new()),
         opset: None,
+        lowerings: Vec::new(),
         package: EmitOptions::new(Opset::Ios15),
     }
 }

@@ -8,7 +8,7 @@ use mlc_coreml::package::{Limits, PackageReader};
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use serde::Serialize;
 
-use crate::convert::{FeatureReport, features};
+use crate::feature::{FeatureReport, features};
 use crate::{Driver, Kind};
 
 /// A state of a function.
@@ -77,7 +77,8 @@ impl Driver {
             .functions
             .iter()
             .map(|(_, function)| {
-                let (inputs, outputs, states) = features(program, &function.name);
+                let (inputs, outputs, states) =
+                    features(program, &function.name, &loaded.package.features);
                 let mut ops = BTreeMap::new();
                 function.for_each_node(&mut |_, node| {
                     let name = function.nodes[node].op.spec().name;

@@ -9,6 +9,7 @@
 
 mod compare;
 mod convert;
+mod feature;
 mod feed;
 mod forecast;
 mod image;
@@ -16,6 +17,7 @@ mod input;
 mod inspect;
 mod interface;
 mod levels;
+mod lowering;
 mod masks;
 mod npy;
 mod opt;
@@ -24,32 +26,41 @@ mod overflow;
 mod pipeline;
 mod rewriting;
 mod run;
+mod sizes;
 mod tables;
 mod verify;
 
 use mlc_diag::Diagnostics;
 use mlc_pass::Registry;
 
+pub use mlc_ir::request::RequestError;
 pub use mlc_ir::{AxisRequest, InputRequest};
 pub use mlc_pass::{
     Observer, PassList, Preset, PrintWhen, RunOptions as PassRunOptions, VerifyEach,
 };
 pub use mlc_target::Target;
+pub use mlc_torch::lower::registry::Lowering;
 pub use mlc_torch::lower::{LowerOptions, StateMode};
 
 pub use compare::{Distance, Tolerance, distance};
-pub use convert::{ConvertOptions, ConvertReport, FeatureReport, Precision, TargetReport};
+pub use convert::{ConvertOptions, ConvertReport, Precision, TargetReport};
+pub use feature::{FeatureReport, FlexibleReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
 pub use input::{Kind, Loaded, Origin, SourceOptions, sniff};
 pub use inspect::{InspectReport, StateReport, dump};
+pub use interface::{
+    Channels, ClassifierRequest, ImageRequest, InterfaceOptions, Labels, OutputRequest,
+};
 pub use levels::{Level, Levels};
+pub use lowering::Lowerings;
 pub use opt::{OptOptions, OptReport};
 pub use output::{check_output, write_text};
 pub use pipeline::{Narrowing, compose};
 pub use rewriting::{Rewriting, RewrittenOp};
 pub use run::{OutputReport, RunOptions, RunReport};
 pub use tables::{
-    CodeRow, OpRow, RuleRow, TargetRow, codes_table, explain, ops_table, rules_table, targets_table,
+    CodeRow, FrontendReport, OpRow, RuleRow, TargetRow, codes_table, explain, ops_table,
+    rules_table, targets_table,
 };
 pub use verify::{SampleReport, VerifyOptions, VerifyReport, verify_programs};
 
@@ -58,9 +69,28 @@ pub struct Driver {
     passes: Registry,
     lowerings: mlc_torch::lower::registry::Registry,
     tensorflow_lowerings: mlc_tensorflow::lower::registry::Registry,
+    /// Of files with lowerings.
+    digests: Vec<String>,
 }
 
 impl Driver {
+    /// The same with lowerings of one's own; they replace those of the same name.
+    #[must_use]
+    pub fn with_lowerings(mut self, extra: &[&[Lowering]]) -> Self {
+        for list in extra {
+            self.lowerings = self.lowerings.with(list);
+        }
+        self
+    }
+
+    /// The same with the lowerings of text files, which come before all others.
+    #[must_use]
+    pub fn with_files(mut self, files: &Lowerings) -> Self {
+        self.lowerings = self.lowerings.with_custom(&files.ops);
+        self.digests.extend_from_slice(&files.digests);
+        self
+    }
+
     /// The passes of the project and those of `extra`.
     ///
     /// # Errors
@@ -77,6 +107,7 @@ impl Driver {
             passes: Registry::new(&lists)?,
             lowerings: mlc_torch::lower::registry(),
             tensorflow_lowerings: mlc_tensorflow::lower::registry(),
+            digests: Vec::new(),
         })
     }
 

@@ -7,9 +7,10 @@ use mlc_eval::{Array, EvalError, EvalValue, Evaluator};
 use mlc_tensor::DType;
 use serde::Serialize;
 
-use crate::feed::{self, Feed};
+use crate::feed::{self, Feed, Feeds};
+use crate::sizes::Sizes;
 use crate::verify::main_of;
-use crate::{Driver, Kind};
+use crate::{Driver, Kind, interface};
 
 /// What to run and with what.
 #[derive(Debug, Clone, Default)]
@@ -92,7 +93,11 @@ impl Driver {
             )
         })?;
         let function = &program.functions[func];
-        let inputs = feed::inputs(program, function, &options.feeds, &Feed::Random(0))?;
+        let mut named = interface::usual_feeds(&loaded, function);
+        named.extend_from_slice(&options.feeds);
+        let sizes = Sizes::default();
+        let plan = Feeds { named: &named, default: &Feed::Random(0), sizes: &sizes };
+        let inputs = feed::inputs(program, function, &plan)?;
         let failed =
             |e: EvalError| Diagnostics::from(Diagnostic::new(codes::EVALUATION, e.to_string()));
         let mut evaluator = Evaluator::new(program, func);

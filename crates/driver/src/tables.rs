@@ -39,6 +39,45 @@ pub fn codes_table() -> Vec<CodeRow> {
         .collect()
 }
 
+/// What a frontend covers: `mlc ops --from torch`.
+#[derive(Debug, Clone, Serialize)]
+pub struct FrontendReport {
+    /// The frontend.
+    pub frontend: &'static str,
+    /// All ops that have a lowering, other spellings included.
+    pub ops: Vec<String>,
+    /// How many ops the core opset of the framework has, overloads counted one by one.
+    pub core: usize,
+    /// How many of them have a lowering.
+    pub core_covered: usize,
+    /// Those that have none, with their overloads.
+    pub core_missing: Vec<String>,
+}
+
+impl Driver {
+    /// What the frontend of PyTorch covers.
+    #[must_use]
+    pub fn torch_coverage(&self) -> FrontendReport {
+        let core = self.lowerings().core_coverage();
+        let count = |covered: Option<bool>| -> usize {
+            let rows = core.iter().filter(|row| covered.is_none_or(|want| want == row.covered));
+            rows.map(|row| row.overloads.len()).sum()
+        };
+        let missing = core.iter().filter(|row| !row.covered);
+        FrontendReport {
+            frontend: "torch",
+            ops: self.lowerings().names().map(str::to_owned).collect(),
+            core: count(None),
+            core_covered: count(Some(true)),
+            core_missing: missing
+                .flat_map(|row| {
+                    row.overloads.iter().map(move |over| format!("{}.{over}", row.name))
+                })
+                .collect(),
+        }
+    }
+}
+
 /// A row of `mlc targets`.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetRow {

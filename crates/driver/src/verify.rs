@@ -4,15 +4,16 @@ use std::path::Path;
 
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_eval::{Array, EvalError, EvalValue, Evaluator, States};
-use mlc_ir::{Function, Program};
+use mlc_ir::{FuncId, Function, Op, Program};
 use mlc_pass::{NumbersCheck, Numerics};
 use mlc_tensor::DType;
 use serde::Serialize;
 
 use crate::compare::{Distance, Tolerance, distance};
-use crate::feed::{self, Feed};
+use crate::feed::{self, Feed, Feeds};
 use crate::overflow::{self, Overflow};
-use crate::{Driver, Kind};
+use crate::sizes::Sizes;
+use crate::{Driver, Kind, forecast};
 
 /// Agreement at single precision.
 pub(crate) const SINGLE: Tolerance = Tolerance::Relative(1e-4);
@@ -30,11 +31,26 @@ pub struct VerifyOptions {
     pub seed: u64,
     /// Successive calls for functions with states.
     pub steps: usize,
+    /// Where inputs are of flexible shape, the seconds that may be spent on other sizes than the default
+    /// one: the least, the greatest and one between. Only the default one if `None`.
+    pub other_sizes: Option<f64>,
+    /// Inputs that hold pixels from 0 to 255.
+    pub images: Vec<String>,
+}
+
+impl VerifyOptions {
+    /// One input of the default size.
+    #[must_use]
+    pub fn new(tolerance: Tolerance) -> Self {
+        Self { samples: 1, tolerance, seed: 0, steps: 1, other_sizes: None, images: Vec::new() }
+    }
 }
 
 /// One input and how far the results are apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SampleReport {
+    /// The extents of flexible inputs, such as `s0=4`; empty for the default ones.
+    pub sizes: String,
     /// By output, in order.
     pub outputs: Vec<(String, Distance)>,
 }
@@ -50,6 +66,8 @@ pub struct VerifyReport {
     pub tolerance: Tolerance,
     /// Whether all outputs agree.
     pub agrees: bool,
+    /// Sizes that were not compared, and why.
+    pub skipped: Vec<String>,
 }
 
 fn evaluation(what: &str, error: &EvalError) -> Diagnostics {
@@ -81,6 +99,7 @@ pub fn verify_programs(
         worst: Distance::zero(),
         tolerance: options.tolerance,
         agrees: true,
+        skipped: Vec::new(),
     };
     let mut found = Diagnostics::new();
     let masks: Vec<bool> = crate::masks::masks(function)
@@ -89,31 +108,27 @@ pub fn verify_programs(
         .filter(|(_, param)| param.kind == mlc_ir::ParamKind::Input)
         .map(|(mask, _)| mask)
         .collect();
+    let pair = Pair { reference: (reference, f), got: (got, g), options, masks };
     for sample in 0..options.samples.max(1) as u64 {
         let seed = options.seed.wrapping_add(sample.wrapping_mul(1_000_003));
-        let mut before = Evaluator::new(reference, f);
-        let mut after = Evaluator::new(got, g);
-        let mut states = before.initial_states().map_err(|e| evaluation("reference", &e))?;
-        let mut new_states = after.initial_states().map_err(|e| evaluation("result", &e))?;
-        for step in 0..options.steps.max(1) as u64 {
-            let feed = Feed::Random(seed.wrapping_add(step.wrapping_mul(7919)));
-            let mut inputs = feed::inputs(reference, function, &[], &feed)?;
-            for (input, _) in inputs.iter_mut().zip(&masks).filter(|(_, mask)| **mask) {
-                limit(input, 1).map_err(|e| evaluation("inputs", &e))?;
-            }
-            let (inputs, expected) = run_reference(&mut before, inputs, &mut states)?;
-            let inputs = adapt(&inputs, &got.functions[g])?;
-            let start = new_states.clone();
-            let outputs =
-                after.run(&inputs, &mut new_states).map_err(|e| evaluation("result", &e))?;
-            let outputs = arrays(&outputs, "result")?;
-            let compared = compare(function, &expected, &outputs, options, &mut found);
-            if compared.outputs.iter().any(|(_, distance)| distance.non_finite > 0)
-                && let Some(overflow) = overflow::first(got, g, &inputs, start)
-            {
-                found.push(explain(&overflow));
-            }
-            report.samples.push(compared);
+        match pair.sample(seed, &Sizes::default(), &mut report, &mut found)? {
+            Ok(()) => {}
+            Err(error) => return Err(evaluation("reference", &error)),
+        }
+    }
+    let mut left = options.other_sizes.unwrap_or(0.0);
+    for sizes in Sizes::others(reference, function) {
+        let seconds = forecast::verify_seconds(reference, function, &sizes);
+        if options.other_sizes.is_none() {
+            break;
+        }
+        if seconds > left {
+            report.skipped.push(format!("{} would take about {seconds:.0} s", sizes.text()));
+            continue;
+        }
+        left -= seconds;
+        if let Err(error) = pair.sample(options.seed, &sizes, &mut report, &mut found)? {
+            report.skipped.push(format!("{}: the source itself fails, {error}", sizes.text()));
         }
     }
     for sample in &report.samples {
@@ -125,6 +140,62 @@ pub fn verify_programs(
     if report.agrees { Ok(report) } else { Err(found) }
 }
 
+/// Two programs that are compared.
+struct Pair<'a> {
+    reference: (&'a Program, FuncId),
+    got: (&'a Program, FuncId),
+    options: &'a VerifyOptions,
+    /// Which inputs are masks.
+    masks: Vec<bool>,
+}
+
+impl Pair<'_> {
+    /// Compares all steps of one sample. Gives why the reference cannot be evaluated, if it cannot.
+    fn sample(
+        &self,
+        seed: u64,
+        sizes: &Sizes,
+        report: &mut VerifyReport,
+        found: &mut Diagnostics,
+    ) -> Result<Result<(), EvalError>, Diagnostics> {
+        let ((reference, f), (got, g)) = (self.reference, self.got);
+        let function = &reference.functions[f];
+        let mut before = Evaluator::new(reference, f);
+        let mut after = Evaluator::new(got, g);
+        let mut states = before.initial_states().map_err(|e| evaluation("reference", &e))?;
+        let mut new_states = after.initial_states().map_err(|e| evaluation("result", &e))?;
+        for step in 0..self.options.steps.max(1) as u64 {
+            let seed = seed.wrapping_add(step.wrapping_mul(7919));
+            let images = self.options.images.iter();
+            let named: Vec<(String, Feed)> =
+                images.map(|name| (name.clone(), Feed::Pixels(seed))).collect();
+            let default = Feed::Random(seed);
+            let plan = Feeds { named: &named, default: &default, sizes };
+            let mut inputs = feed::inputs(reference, function, &plan)?;
+            for (input, _) in inputs.iter_mut().zip(&self.masks).filter(|(_, mask)| **mask) {
+                limit(input, 1).map_err(|e| evaluation("inputs", &e))?;
+            }
+            let (inputs, expected) = match run_reference(&mut before, inputs, &mut states) {
+                Ok(made) => made,
+                Err(error) => return Ok(Err(error)),
+            };
+            let inputs = adapt(&inputs, &got.functions[g])?;
+            let start = new_states.clone();
+            let outputs =
+                after.run(&inputs, &mut new_states).map_err(|e| evaluation("result", &e))?;
+            let mut compared = compare(function, (&expected, &outputs), self.options, found);
+            compared.sizes = sizes.text();
+            if compared.outputs.iter().any(|(_, distance)| distance.non_finite > 0)
+                && let Some(overflow) = overflow::first(got, g, &inputs, start)
+            {
+                found.push(explain(&overflow));
+            }
+            report.samples.push(compared);
+        }
+        Ok(Ok(()))
+    }
+}
+
 /// Runs the reference, with ones and zeros for integers if random ones turn out to be no indices, with
 /// zeros if those are none either, and with floats below 1 if indices are made from floats. Gives the
 /// inputs that were used, too.
@@ -132,46 +203,39 @@ fn run_reference(
     evaluator: &mut Evaluator<'_>,
     mut inputs: Vec<Array>,
     states: &mut States,
-) -> Result<(Vec<Array>, Vec<Array>), Diagnostics> {
+) -> Result<(Vec<Array>, Vec<EvalValue>), EvalError> {
     // A run that fails may have written states before it did.
     let start = states.clone();
     let mut outputs = evaluator.run(&inputs, states);
     for greatest in [1, 0] {
         if outputs.as_ref().is_err_and(is_undefined) {
-            inputs
-                .iter_mut()
-                .try_for_each(|input| limit(input, greatest))
-                .map_err(|e| evaluation("inputs", &e))?;
+            inputs.iter_mut().try_for_each(|input| limit(input, greatest))?;
             states.clone_from(&start);
             outputs = evaluator.run(&inputs, states);
         }
     }
     if outputs.as_ref().is_err_and(is_undefined) {
-        inputs.iter_mut().try_for_each(keep_fraction).map_err(|e| evaluation("inputs", &e))?;
+        inputs.iter_mut().try_for_each(keep_fraction)?;
         states.clone_from(&start);
         outputs = evaluator.run(&inputs, states);
     }
-    let outputs = outputs.map_err(|e| evaluation("reference", &e))?;
-    let outputs = arrays(&outputs, "reference")?;
-    Ok((inputs, outputs))
+    Ok((inputs, outputs?))
 }
 
-fn arrays(values: &[EvalValue], what: &str) -> Result<Vec<Array>, Diagnostics> {
-    values.iter().map(comparable).collect::<Result<_, _>>().map_err(|e| evaluation(what, &e))
-}
-
-/// A result as numbers: of a dictionary those of its entries, of texts their bytes.
-fn comparable(value: &EvalValue) -> Result<Array, EvalError> {
+/// The numbers of an output: elements, or the probabilities of labels. None for a label: it follows
+/// from the probabilities, and equal ones may swap places.
+fn numbers(function: &Function, at: usize, value: &EvalValue) -> Option<Array> {
+    let result = function.regions[function.body].results[at];
+    let label = function.def(result).is_some_and(|(_, data)| {
+        matches!(data.op, Op::Classify(_)) && data.results.first() == Some(&result)
+    });
     match value {
+        EvalValue::Array(array) if !label => Some(array.clone()),
         EvalValue::Dict(entries) => {
-            let numbers = entries.iter().map(|entry| entry.1).collect();
-            Array::from_f64s(DType::F64, &[entries.len()], numbers)
+            let values: Vec<f64> = entries.iter().map(|(_, value)| *value).collect();
+            Array::from_f64s(DType::F64, &[values.len()], values).ok()
         }
-        EvalValue::Strs(texts) => {
-            let bytes: Vec<i64> = texts.join("\0").bytes().map(i64::from).collect();
-            Array::from_i64s(DType::I64, &[bytes.len()], bytes)
-        }
-        value => value.array().cloned(),
+        _ => None,
     }
 }
 
@@ -251,20 +315,25 @@ fn adapt(inputs: &[Array], function: &Function) -> Result<Vec<Array>, Diagnostic
 
 fn compare(
     function: &Function,
-    expected: &[Array],
-    outputs: &[Array],
+    (expected, outputs): (&[EvalValue], &[EvalValue]),
     options: &VerifyOptions,
     found: &mut Diagnostics,
 ) -> SampleReport {
-    let mut sample = SampleReport { outputs: Vec::new() };
+    let mut sample = SampleReport { sizes: String::new(), outputs: Vec::new() };
     let mismatch = |message: String| Diagnostic::new(codes::VERIFY_MISMATCH, message);
     if expected.len() != outputs.len() {
         let message = format!("{} outputs, {} in the reference", outputs.len(), expected.len());
         found.push(mismatch(message));
         return sample;
     }
-    for ((output, reference), got) in function.outputs.iter().zip(expected).zip(outputs) {
-        match distance(reference, got) {
+    for (at, output) in function.outputs.iter().enumerate() {
+        let Some(reference) = numbers(function, at, &expected[at]) else { continue };
+        let Some(got) = numbers(function, at, &outputs[at]) else {
+            let message = format!("output `{}` is of another kind in the reference", output.name);
+            found.push(mismatch(message));
+            continue;
+        };
+        match distance(&reference, &got) {
             None => found.push(mismatch(format!(
                 "output `{}` is {:?}, {:?} in the reference",
                 output.name,
@@ -313,7 +382,7 @@ impl NumbersCheck for EvaluatorCheck {
             Numerics::Same => Tolerance::Relative(1e-3),
             Numerics::Narrower => HALF,
         };
-        let options = VerifyOptions { samples: 1, tolerance, seed, steps: 1 };
+        let options = VerifyOptions { seed, ..VerifyOptions::new(tolerance) };
         let mut found = Diagnostics::new();
         for (_, function) in before.functions.iter() {
             if let Err(errors) = verify_programs(before, after, &function.name, &options) {
@@ -338,7 +407,15 @@ impl Driver {
     ) -> Result<VerifyReport, Diagnostics> {
         let got = self.load(path, from)?;
         let reference = self.load(source, None)?;
-        verify_programs(&reference.program, &got.program, &main_of(&reference.program), options)
+        let main = main_of(&reference.program);
+        let images = got
+            .package
+            .features
+            .iter()
+            .filter(|(key, feature)| key.function == main && feature.image.is_some());
+        let mut options = options.clone();
+        options.images.extend(images.map(|(key, _)| key.name.clone()));
+        verify_programs(&reference.program, &got.program, &main, &options)
     }
 }
 

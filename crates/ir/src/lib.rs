@@ -17,6 +17,7 @@ pub mod builder;
 mod consts;
 mod dim;
 mod entity;
+mod glob;
 pub mod infer;
 pub mod ops;
 mod program;
@@ -31,6 +32,7 @@ pub use builder::Builder;
 pub use consts::{ConstId, ConstPool};
 pub use dim::{Algebra, Dim, DimOp, SymbolRange, Symbols};
 pub use entity::{Arena, EntityId};
+pub use glob::glob_matches;
 pub use infer::{InferCx, Inferred, OpError, OpResult};
 pub use ops::Op;
 pub use program::{

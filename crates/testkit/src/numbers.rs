@@ -58,7 +58,8 @@ pub fn same_numbers(
         found.push(Diagnostic::new(codes::EVALUATION, "there is no function to run"));
     }
     for (_, function) in before.functions.iter() {
-        let options = VerifyOptions { samples: SAMPLES, tolerance, seed, steps: STEPS };
+        let options =
+            VerifyOptions { samples: SAMPLES, seed, steps: STEPS, ..VerifyOptions::new(tolerance) };
         if let Err(errors) = verify_programs(before, after, &function.name, &options) {
             found.extend(errors);
         }

@@ -135,7 +135,8 @@ fn twice(
     same_bytes(package, &second)?;
     let read = mlc_coreml::read::read(package).map_err(|errors| text(&errors))?;
     for (_, function) in source.functions.iter() {
-        let options = VerifyOptions { samples: 2, tolerance, seed: 0, steps: 3 };
+        let options =
+            VerifyOptions { samples: 2, seed: 0, steps: 3, ..VerifyOptions::new(tolerance) };
         verify_programs(source, &read.program, &function.name, &options)
             .map_err(|errors| format!("after reading the package again\n{}", text(&errors)))?;
     }

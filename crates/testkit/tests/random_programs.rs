@@ -219,7 +219,7 @@ impl Seen {
         (before, after, seed): (&Program, &Program, u64),
         tolerance: Tolerance,
     ) -> Result<(), String> {
-        let options = VerifyOptions { samples: 2, tolerance, seed, steps: 1 };
+        let options = VerifyOptions { samples: 2, seed, steps: 1, ..VerifyOptions::new(tolerance) };
         match verify_programs(before, after, "main", &options) {
             Ok(_) => {
                 self.compared += 1;

@@ -39,6 +39,7 @@ mod names;
 mod parse;
 mod print;
 mod source;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

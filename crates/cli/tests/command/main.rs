@@ -9,10 +9,12 @@
 mod codes;
 mod config;
 mod convert;
+mod features;
 mod filter;
 mod inputs;
 mod interrupted;
 mod json;
+mod lowering;
 mod outputs;
 mod packages;
 mod rules;

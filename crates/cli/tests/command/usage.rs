@@ -21,7 +21,7 @@ fn words_that_nobody_knows() {
         "convert model.pt2 -o out.mlpackage -D int-narowing",
         "convert model.pt2 -o out.mlpackage --tolerance 35",
         "convert model.pt2 -o out.mlpackage --rename x",
-        "convert model.pt2 -o out.mlpackage --rename z=w --output-name relo",
+        "convert model.pt2 -o out.mlpackage --rename z=w --output relo",
         "opt model.mlc --passes cse,fold{budgte=1}",
         "opt model.mlc --passes fix(cse",
         "opt model.mlc --skip cze",

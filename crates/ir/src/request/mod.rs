@@ -69,6 +69,20 @@ impl InputRequest {
         Self { name: name.into(), ..Self::default() }
     }
 
+    /// The flag that it comes from, for messages.
+    #[must_use]
+    pub fn flag(&self) -> &'static str {
+        if self.shape.is_some() || self.dtype.is_some() {
+            "--input"
+        } else if !self.dynamic.is_empty() {
+            "--dynamic"
+        } else if !self.enumerated.is_empty() {
+            "--enumerate"
+        } else {
+            "--default-shape"
+        }
+    }
+
     /// The request for `name` in a list.
     #[must_use]
     pub fn find<'a>(requests: &'a [Self], name: &str) -> Option<&'a Self> {

@@ -148,7 +148,7 @@ impl Search<'_> {
             };
             let message = format!("the model has no input `{}`", request.name);
             let diagnostic = Diagnostic::new(codes::BAD_ARGUMENT, message)
-                .at(Place::Argument(format!("--input {}", request.name).into()));
+                .at(Place::Argument(format!("{} {}", request.flag(), request.name).into()));
             self.found.push(diagnostic.help(help));
             return;
         };
@@ -330,8 +330,9 @@ impl Search<'_> {
             self.found.push(problem("--dynamic", input, message));
         }
         if asked.step > 1 {
-            let step = asked.step / u64::try_from(factor).unwrap_or(1).max(1);
-            if !asked.step.is_multiple_of(u64::try_from(factor).unwrap_or(1).max(1)) {
+            let each = u64::try_from(factor).unwrap_or(1).max(1);
+            let step = asked.step / each;
+            if !asked.step.is_multiple_of(each) {
                 let message = format!(
                     "axis {axis} of `{input}` is `{dim}`, which does not grow by {}",
                     asked.step
@@ -488,7 +489,7 @@ impl Search<'_> {
             return made;
         }
         for input in self.inputs {
-            let shapes = self.shapes(input);
+            let shapes = self.shapes(input, InputRequest::find(requests, &input.name));
             made.inputs.insert(input.name.clone(), shapes);
         }
         self.check_lists(&mut made);
@@ -527,7 +528,7 @@ impl Search<'_> {
         self.found.extend(wrong);
     }
 
-    fn shapes(&mut self, input: &Declared) -> Shapes {
+    fn shapes(&mut self, input: &Declared, request: Option<&InputRequest>) -> Shapes {
         let mut symbols = Vec::new();
         for dim in &input.ty.shape {
             dim.for_each_symbol(&mut |name| {
@@ -548,20 +549,26 @@ impl Search<'_> {
         let default: Option<BTreeMap<String, i64>> =
             symbols.iter().map(|s| Some((s.clone(), self.default(s)?))).collect();
         let default = default.as_ref().and_then(&at);
+        // An input that shares an extent with one whose shapes are listed has a range of its own.
+        let lists = request.is_some_and(|request| !request.enumerated.is_empty());
+        let steps = request.is_some_and(|r| r.dynamic.values().any(|axis| axis.step > 1));
+        if !lists && !steps {
+            return Shapes { default, enumerated: Vec::new() };
+        }
         let listed: Vec<&Vec<i64>> =
             symbols.iter().filter_map(|s| self.lists.get(s).map(|(_, list)| list)).collect();
+        if lists && listed.is_empty() {
+            // The request was refused.
+            return Shapes { default, enumerated: Vec::new() };
+        }
         if let Some(first) = listed.first() {
             if listed.len() < symbols.len() || listed.iter().any(|l| l.len() != first.len()) {
-                // An input that shares an extent with one whose shapes are listed.
                 return Shapes { default, enumerated: Vec::new() };
             }
             let rows = (0..first.len()).filter_map(|row| {
                 at(&symbols.iter().cloned().zip(listed.iter().map(|list| list[row])).collect())
             });
             return Shapes { default, enumerated: rows.collect() };
-        }
-        if !symbols.iter().any(|symbol| self.steps.contains_key(symbol)) {
-            return Shapes { default, enumerated: Vec::new() };
         }
         let mut rows = vec![BTreeMap::new()];
         for symbol in &symbols {

@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mlc_diag::Diagnostics;
-use mlc_driver::{ConvertOptions, Driver, InputRequest, LowerOptions, Precision, SourceOptions};
+use mlc_driver::{
+    ConvertOptions, Driver, InputRequest, LowerOptions, OutputRequest, Precision, SourceOptions,
+};
 use mlc_eval::{Array, States};
 use mlc_ir::{Op, Program, Value};
 use mlc_tensor::DType;
@@ -274,9 +276,10 @@ impl Work<'_> {
         options.target = ios(self.config.opset);
         options.precision = self.config.precision;
         options.signature.clone_from(&self.case.signature);
-        options.outputs.clone_from(&self.case.outputs);
+        let output = |name: &String| OutputRequest { name: name.clone(), dtype: None };
+        options.interface.outputs = self.case.outputs.iter().map(output).collect();
         options.verify = None;
-        options.inputs.clone_from(&self.references.inputs);
+        options.interface.inputs.clone_from(&self.references.inputs);
         options.force = true;
         options
     }

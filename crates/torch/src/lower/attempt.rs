@@ -17,7 +17,7 @@ use super::dims::{self, SymbolSources};
 use super::error::{LowerError, LowerResult};
 use super::graph::problem;
 use super::registry::Registry;
-use super::state::{self, LowerOptions, StateMode, Store, Writes};
+use super::state::{self, Fate, LowerOptions, Store, Writes};
 use super::value::Val;
 
 /// A lowered program.
@@ -102,6 +102,7 @@ impl Attempt<'_> {
         if !seen.is_subset(&self.writes.written) {
             return Ended::Again(Writes { written: seen, ..Writes::default() });
         }
+        self.options.check_globs(&self.writes.written, &mut found);
         self.lost(&cx, &mut found);
         match cx.keep(&self.store) {
             Ok(dropped) if dropped.is_empty() => {}
@@ -153,7 +154,7 @@ impl Attempt<'_> {
             .map_err(|_| LowerError::invalid(format!("buffer `{name}` is too large")))?;
         let ty = TensorType::new(tensor.dtype(), shape);
         let free = unique(name, &mut self.taken.clone());
-        if self.options.states == StateMode::Io {
+        if self.options.of_buffer(name) == Fate::Io {
             let value = cx.b.function_mut().add_param(Param::input(free.clone()), ty);
             return Ok(Val::Tensor(cx.kept_input(owner, (free, value), &mut self.store)));
         }
@@ -171,12 +172,13 @@ impl Attempt<'_> {
         let (name, shape) = (param.name.clone(), ty.shape.clone());
         let owner = Owner::Input(name.clone());
         let written = self.writes.written.contains(&owner);
-        if written && self.options.states == StateMode::All {
+        let fate = if written { self.options.of_input(&name) } else { Fate::Plain };
+        if fate == Fate::State {
             return Ok(Val::Tensor(cx.state(owner, (name, ty), &mut self.store)?));
         }
         let value = cx.b.function_mut().add_param(param, ty);
         cx.symbols.add_tensor(value, &shape);
-        if written && self.options.states == StateMode::Io {
+        if fate == Fate::Io {
             return Ok(Val::Tensor(cx.kept_input(owner, (name, value), &mut self.store)));
         }
         Ok(Val::Tensor(cx.memory.allocate(value, owner)))

@@ -82,6 +82,34 @@ impl<'a> Call<'a> {
         self.args.iter().filter(|arg| !arg.2.get()).map(|arg| arg.0.as_str()).collect()
     }
 
+    /// The head of a function of text IR that could lower it, with its arguments as parameters.
+    #[must_use]
+    pub fn template(&self) -> String {
+        let given = self.args.iter().enumerate().filter(|(_, (_, val, _))| *val != Val::None);
+        let params = given.map(|(at, (name, val, _))| {
+            let name = if name.is_empty() { format!("arg{at}") } else { name.clone() };
+            let list = |items: &[Val]| match items.first() {
+                Some(Val::Tensor(_)) => "tensors",
+                Some(Val::Float(_)) => "floats",
+                Some(Val::Bool(_)) => "bools",
+                _ => "ints",
+            };
+            let ty = match val {
+                Val::Int(_) => "int",
+                Val::Float(_) => "float",
+                Val::Bool(_) | Val::Relation(_) => "bool",
+                Val::Str(_) | Val::Opaque(_) | Val::Device(_) | Val::MemoryFormat(_) => "str",
+                Val::DType(_) => "dtype",
+                Val::List(items) => list(items),
+                _ => "tensor",
+            };
+            format!("%{name}: {ty}")
+        });
+        let params: Vec<String> = params.collect();
+        let name = self.op.replacen('.', "::", 1);
+        format!("func @\"{name}\"({}) {{ … }}", params.join(", "))
+    }
+
     /// The values of all arguments; marks none as read.
     pub(super) fn values(&self) -> impl Iterator<Item = &Val> {
         self.args.iter().map(|(_, val, _)| val)

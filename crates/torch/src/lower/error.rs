@@ -14,6 +14,8 @@ pub struct LowerError {
     pub message: String,
     /// What the user can do.
     pub help: Option<String>,
+    /// Facts that explain it.
+    pub notes: Vec<String>,
     /// A consequence of a problem that was reported already; not shown again.
     pub consequence: bool,
 }
@@ -24,7 +26,7 @@ pub type LowerResult<T> = Result<T, LowerError>;
 impl LowerError {
     /// A problem of `code`.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, consequence: false }
+        Self { code, message: message.into(), help: None, notes: Vec::new(), consequence: false }
     }
 
     /// An argument, or a combination of arguments, without an exact lowering.
@@ -66,7 +68,8 @@ impl LowerError {
             codes::UNSUPPORTED_OP => self.message,
             _ => format!("`{origin}`: {}", self.message),
         };
-        let diagnostic = Diagnostic::new(self.code, message);
+        let mut diagnostic = Diagnostic::new(self.code, message);
+        diagnostic.notes = self.notes;
         match self.help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,

@@ -378,7 +378,7 @@ impl Cx<'_> {
             )));
         }
         self.depth += 1;
-        let outputs = lower(self, call);
+        let outputs = lower.lower(self, call);
         self.depth -= 1;
         let mut outputs = outputs?;
         if form == Form::InPlace {
@@ -454,6 +454,12 @@ impl Cx<'_> {
                 overload => format!("`{}.{overload}` has no lowering", call.op),
             },
         );
+        if !call.op.starts_with("aten.") {
+            return error.help(format!(
+                "write what it computes in text IR and give the file with `--lowering`: {}",
+                call.template()
+            ));
+        }
         let near = mlc_diag::nearest(&call.op, self.registry.names());
         if near.is_empty() {
             error.help("run `mlc ops --from torch` for the list of supported ops")

@@ -25,7 +25,14 @@ pub(super) fn specialised(
     for (name, range) in &source.ranges {
         symbols.declare(name, symbol_range(*range));
     }
-    let made = Specialisation::find(requests, &declared(source), &symbols)?;
+    let inputs = declared(source);
+    // Inputs that come of buffers are not known yet; the caller checks names.
+    let known: Vec<InputRequest> = requests
+        .iter()
+        .filter(|request| inputs.iter().any(|input| input.name == request.name))
+        .cloned()
+        .collect();
+    let made = Specialisation::find(&known, &inputs, &symbols)?;
     let mut program = source.clone();
     graph(&mut program.graph, &made);
     for (old, new) in &made.symbols {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mlc_diag::{Diagnostic, Diagnostics, codes};
+use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
 use mlc_ir::ops::{ReadState, WriteState};
-use mlc_ir::{Def, Function, InputRequest, Param, TensorType, Type, Value};
+use mlc_ir::{Def, Function, InputRequest, Param, TensorType, Type, Value, glob_matches};
 use mlc_tensor::Tensor;
 
 use super::Cx;
@@ -32,8 +32,77 @@ pub enum StateMode {
 pub struct LowerOptions {
     /// What becomes of tensors that the model writes.
     pub states: StateMode,
+    /// Names of what becomes a state, as globs, if there are any: then other buffers become inputs and
+    /// outputs, and inputs are treated as `states` says.
+    pub state_globs: Vec<String>,
     /// What the user asks of inputs; element types are left to the caller.
     pub inputs: Vec<InputRequest>,
+}
+
+/// What becomes of one tensor that the model writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is a state.
+    State,
+    /// It is an input, and its new value an output.
+    Io,
+    /// It is an input that the caller keeps.
+    Plain,
+}
+
+impl LowerOptions {
+    fn names_state(&self, name: &str) -> bool {
+        self.state_globs.iter().any(|glob| glob_matches(glob, name))
+    }
+
+    /// What becomes of a buffer.
+    pub(super) fn of_buffer(&self, name: &str) -> Fate {
+        match self.states {
+            _ if self.names_state(name) => Fate::State,
+            StateMode::Buffers | StateMode::All if self.state_globs.is_empty() => Fate::State,
+            _ => Fate::Io,
+        }
+    }
+
+    /// What becomes of an input.
+    pub(super) fn of_input(&self, name: &str) -> Fate {
+        match self.states {
+            _ if self.names_state(name) => Fate::State,
+            StateMode::All if self.state_globs.is_empty() => Fate::State,
+            StateMode::Io => Fate::Io,
+            _ => Fate::Plain,
+        }
+    }
+
+    /// The globs that name nothing that is written.
+    pub(super) fn check_globs(&self, written: &BTreeSet<Owner>, found: &mut Diagnostics) {
+        let names = || {
+            written.iter().filter_map(|owner| match owner {
+                Owner::Model(name) | Owner::Input(name) => Some(name.as_str()),
+                Owner::Local => None,
+            })
+        };
+        for glob in &self.state_globs {
+            if names().any(|name| glob_matches(glob, name)) {
+                continue;
+            }
+            let message = format!("the model writes to nothing that is called `{glob}`");
+            let known: Vec<&str> = names().collect();
+            let near = mlc_diag::nearest(glob, known.iter().copied());
+            let help = match (near.first(), known.len()) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, 0) => {
+                    "the model keeps nothing between calls; leave `--state` out".to_owned()
+                }
+                (None, _) => format!("it writes to {}", known.join(", ")),
+            };
+            found.push(
+                Diagnostic::new(codes::BAD_ARGUMENT, message)
+                    .at(Place::Argument("--state".into()))
+                    .help(help),
+            );
+        }
+    }
 }
 
 /// A tensor that is kept between calls.
