@@ -82,8 +82,14 @@ pub(crate) enum Progress {
 pub(crate) enum Command {
     /// Convert a model into a Core ML package
     Convert(Box<ConvertArgs>),
+    /// Make the weights of a model smaller
+    Compress(Box<CompressArgs>),
+    /// Make compressed weights of a model plain again
+    Decompress(DecompressArgs),
     /// Run a pipeline of passes; a filter on text IR
     Opt(Box<OptArgs>),
+    /// Make a model smaller as long as a fault stays
+    Reduce(ReduceArgs),
     /// Evaluate a model with given inputs
     Run(RunArgs),
     /// Compare a model with its source
@@ -99,7 +105,7 @@ pub(crate) enum Command {
     /// List the targets
     Targets,
     /// List the passes and their options
-    Passes(PassesArgs),
+    Passes,
     /// List the rewrite rules
     Rules(RulesArgs),
     /// List the codes of diagnostics
@@ -115,7 +121,10 @@ impl Command {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Convert(_) => "convert",
+            Self::Compress(_) => "compress",
+            Self::Decompress(_) => "decompress",
             Self::Opt(_) => "opt",
+            Self::Reduce(_) => "reduce",
             Self::Run(_) => "run",
             Self::Verify(_) => "verify",
             Self::Inspect(_) => "inspect",
@@ -123,7 +132,7 @@ impl Command {
             Self::Dump(_) => "dump",
             Self::Ops(_) => "ops",
             Self::Targets => "targets",
-            Self::Passes(_) => "passes",
+            Self::Passes => "passes",
             Self::Rules(_) => "rules",
             Self::Codes => "codes",
             Self::Explain(_) => "explain",
@@ -135,7 +144,10 @@ impl Command {
     pub(crate) fn input(&self) -> Option<&PathBuf> {
         match self {
             Self::Convert(args) => Some(&args.input),
+            Self::Compress(args) => Some(&args.input),
+            Self::Decompress(args) => Some(&args.input),
             Self::Opt(args) => Some(&args.input),
+            Self::Reduce(args) => Some(&args.input),
             Self::Run(args) => Some(&args.input),
             Self::Verify(args) => Some(&args.input),
             Self::Inspect(args) => Some(&args.input),
@@ -250,6 +262,11 @@ pub(crate) struct ProgramArgs {
     pub(crate) passes: Option<String>,
     #[command(flatten)]
     pub(crate) rewriting: RewritingArgs,
+    /// Compress weights: a scheme such as w8, w4-block32 or lut4-g16, or a file *.toml of rules
+    #[arg(long, value_name = "RECIPE")]
+    pub(crate) recipe: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: PassArgs,
 }
 
 /// How the result is checked.
@@ -295,24 +312,72 @@ pub(crate) struct PackageArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct OptArgs {
-    /// The model; `-` is text IR on stdin
-    #[arg(default_value = "-")]
+#[command(group(
+    clap::ArgGroup::new("goal").required(true).args(["recipe", "max_bytes", "bits", "min_psnr"])
+))]
+pub(crate) struct CompressArgs {
+    /// The model
     pub(crate) input: PathBuf,
-    /// Where the result goes; `-` is stdout, `*.mlpackage` a package
-    #[arg(short = 'o', default_value = "-", value_name = "OUT")]
+    /// The package to write; `*.mlc` or `-` gives text IR
+    #[arg(short = 'o', value_name = "OUT")]
     pub(crate) output: PathBuf,
     /// The kind of the model, where its content does not tell
     #[arg(long, value_name = "KIND")]
     pub(crate) from: Option<String>,
-    /// The pipeline
-    #[arg(long, default_value = "", value_name = "PIPELINE")]
-    pub(crate) passes: String,
-    #[command(flatten)]
-    pub(crate) rewriting: RewritingArgs,
-    /// The version of Core ML a package is written for
+    /// A scheme such as w8, w4-block32, lut4-g16, lut6 or prune-2:4+w8, or a file *.toml of rules
+    #[arg(long, value_name = "RECIPE")]
+    pub(crate) recipe: Option<String>,
+    /// Choose schemes so that all constants come to at most so many bytes: 500000, 500k, 50M, 2G
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes: Option<String>,
+    /// Choose schemes so that weights come to at most so many bits an element
+    #[arg(long, value_name = "BITS")]
+    pub(crate) bits: Option<f64>,
+    /// Choose the smallest schemes that keep outputs at this signal-to-noise ratio, in dB
+    #[arg(long, value_name = "DB")]
+    pub(crate) min_psnr: Option<f64>,
+    /// The oldest system the package must run on
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
+    /// The least signal-to-noise ratio of a weight, in dB; anything worse is an error
+    #[arg(long, value_name = "DB")]
+    pub(crate) min_snr: Option<f64>,
+    /// Write what became of each weight to this file, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+    /// Do not compare outputs with those of the model
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    /// Seed of the inputs to compare on
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Replace what is at the output
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecompressArgs {
+    /// The model
+    pub(crate) input: PathBuf,
+    /// The package to write; `*.mlc` or `-` gives text IR
+    #[arg(short = 'o', value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// The oldest system the package must run on
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    /// Replace what is at the output
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// How a pipeline is run and watched.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Passes")]
+pub(crate) struct PassArgs {
     /// Show the program before these passes, or before `all`
     #[arg(long, value_name = "PASS|all", value_delimiter = ',')]
     pub(crate) print_before: Vec<String>,
@@ -322,9 +387,6 @@ pub(crate) struct OptArgs {
     /// Write the program to this folder after each pass that changed it
     #[arg(long, value_name = "DIR")]
     pub(crate) dump_dir: Option<PathBuf>,
-    /// Print where each op comes from
-    #[arg(long)]
-    pub(crate) print_locations: bool,
     /// Print how long each pass took
     #[arg(long)]
     pub(crate) time_passes: bool,
@@ -346,6 +408,46 @@ pub(crate) struct OptArgs {
     /// Leave a reproducer in this folder when a pass fails
     #[arg(long, value_name = "DIR")]
     pub(crate) reproducer: Option<PathBuf>,
+}
+
+impl PassArgs {
+    /// Whether one of the flags was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let names = [&self.print_before, &self.print_after, &self.skip];
+        names.iter().any(|names| !names.is_empty())
+            || [&self.dump_dir, &self.reproducer].iter().any(|path| path.is_some())
+            || self.stop_after.is_some()
+            || self.bisect_limit.is_some()
+            || self.verify_each.is_some()
+            || self.time_passes
+            || self.pass_stats
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptArgs {
+    /// The model; `-` is text IR on stdin
+    #[arg(default_value = "-")]
+    pub(crate) input: PathBuf,
+    /// Where the result goes; `-` is stdout, `*.mlpackage` a package
+    #[arg(short = 'o', default_value = "-", value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// The pipeline
+    #[arg(long, default_value = "", value_name = "PIPELINE")]
+    pub(crate) passes: String,
+    #[command(flatten)]
+    pub(crate) rewriting: RewritingArgs,
+    /// The version of Core ML a package is written for
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: PassArgs,
+    /// Print where each op comes from
+    #[arg(long)]
+    pub(crate) print_locations: bool,
     /// Repeat the failure in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "passes")]
     pub(crate) replay: Option<PathBuf>,
@@ -361,6 +463,40 @@ pub(crate) struct OptArgs {
 pub(crate) enum VerifyEachArg {
     Types,
     Numbers,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("fault").required(true).args(["check", "fails", "changes"])))]
+pub(crate) struct ReduceArgs {
+    /// The model; `-` is text IR on stdin
+    pub(crate) input: PathBuf,
+    /// Where the result goes: `*.mlc`, `-` for stdout, or `*.mlpackage`, which candidates are then too
+    #[arg(short = 'o', default_value = "-", value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The kind of the model, where its content does not tell
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: Option<String>,
+    /// A command that exits with 0 while the fault is there; `{}` is the path of a candidate
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) check: Option<String>,
+    /// The fault is that this pipeline fails the way it does
+    #[arg(long, value_name = "PIPELINE")]
+    pub(crate) fails: Option<String>,
+    /// The fault is that this pipeline changes the numbers
+    #[arg(long, value_name = "PIPELINE")]
+    pub(crate) changes: Option<String>,
+    /// Stop when no more ops than this are left
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) max_ops: usize,
+    /// Stop after so many checks
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    pub(crate) max_checks: usize,
+    /// Seed of the inputs that `--changes` compares on
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Replace what is at the output
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -468,13 +604,6 @@ pub(crate) struct OpsArgs {
 pub(crate) enum FrontendArg {
     Torch,
     Tensorflow,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PassesArgs {
-    /// Show options and their defaults
-    #[arg(long)]
-    pub(crate) options: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use mlc_diag::{Diagnostic, Diagnostics, codes};
-use mlc_driver::{Driver, FeatureReport, InspectReport, Kind, RunOptions, VerifyOptions};
+use mlc_driver::{
+    Driver, FeatureReport, Histogram, InspectReport, Kind, OutputReport, RunOptions, VerifyOptions,
+};
 use serde_json::json;
 
 use crate::Outcome;
@@ -55,30 +57,34 @@ pub(crate) fn run(driver: &Driver, args: &RunArgs, output: &Output) -> Outcome {
     output.report("run", &report, &report.diagnostics, || {
         let mut text = String::new();
         for out in &report.outputs {
-            if !out.labels.is_empty() {
-                text += &labelled(out);
-                continue;
-            }
-            let dims: Vec<String> = out.shape.iter().map(ToString::to_string).collect();
-            let first: Vec<String> = out.first.iter().map(|x| format!("{x}")).collect();
-            let odd = match out.non_finite {
-                0 => String::new(),
-                n => format!(", {n} not finite"),
-            };
-            text += &format!(
-                "{} {}[{}]  min {} max {} mean {:.6}{odd}\n  {}{}\n",
-                out.name,
-                out.dtype,
-                dims.join(","),
-                out.min,
-                out.max,
-                out.mean,
-                first.join(" "),
-                if out.shape.iter().product::<usize>() > first.len() { " …" } else { "" }
-            );
+            text += &output_text(out);
         }
         output.product(text.as_bytes())
     })
+}
+
+/// An output for people: labels with their numbers, or a summary and the first elements.
+fn output_text(out: &OutputReport) -> String {
+    if !out.labels.is_empty() {
+        return labelled(out);
+    }
+    let dims: Vec<String> = out.shape.iter().map(ToString::to_string).collect();
+    let first: Vec<String> = out.first.iter().map(|x| format!("{x}")).collect();
+    let odd = match out.non_finite {
+        0 => String::new(),
+        n => format!(", {n} not finite"),
+    };
+    let more = if out.shape.iter().product::<usize>() > first.len() { " …" } else { "" };
+    format!(
+        "{} {}[{}]  min {} max {} mean {:.6}{odd}\n  {}{more}\n",
+        out.name,
+        out.dtype,
+        dims.join(","),
+        out.min,
+        out.max,
+        out.mean,
+        first.join(" ")
+    )
 }
 
 pub(crate) fn verify(driver: &Driver, args: &VerifyArgs, output: &Output) -> Outcome {
@@ -116,7 +122,7 @@ pub(crate) fn inspect(
     output: &Output,
 ) -> Outcome {
     let levels = levels(shared)?;
-    let report = driver.inspect(&args.input, kind(args.from.as_ref())?)?;
+    let report = driver.inspect(&args.input, kind(args.from.as_ref())?, args.weights)?;
     let diagnostics = levels.apply(report.diagnostics.clone());
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -197,7 +203,12 @@ fn inspect_text(report: &InspectReport, args: &InspectArgs) -> String {
     if args.weights {
         text += "\nconstants\n";
         for weight in &report.weights {
-            text += &format!("  {:>10} {} {}\n", bytes(weight.bytes), weight.ty, weight.name);
+            let size = bytes(weight.bytes);
+            text += &format!("  {size:>10} {:<24} {}", weight.ty, weight.name);
+            if let Some(histogram) = &weight.histogram {
+                text += &format!("\n{:>13}{}", "", plot(histogram));
+            }
+            text.push('\n');
         }
     }
     if everything && !report.metadata.is_empty() {
@@ -207,6 +218,26 @@ fn inspect_text(report: &InspectReport, args: &InspectArgs) -> String {
         }
     }
     text
+}
+
+/// A line of bars from the least to the greatest element; heights go by the logarithm, so that a few
+/// outliers show.
+fn plot(histogram: &Histogram) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = histogram.counts.iter().copied().max().unwrap_or(1).max(1) as f64;
+    let bar = |&count: &u64| match count {
+        0 => ' ',
+        count => {
+            let height = (count as f64 + 1.0).ln() / (most + 1.0).ln();
+            BARS[((height * 8.0) as usize).min(7)]
+        }
+    };
+    let bars: String = histogram.counts.iter().map(bar).collect();
+    let odd = match histogram.non_finite {
+        0 => String::new(),
+        n => format!("  {n} not finite"),
+    };
+    format!("{:.3e} |{bars}| {:.3e}{odd}", histogram.min, histogram.max)
 }
 
 pub(crate) fn print(driver: &Driver, args: &PrintArgs, output: &Output) -> Outcome {
@@ -239,7 +270,7 @@ pub(crate) fn completions(args: &CompletionsArgs, output: &Output) -> Outcome {
 }
 
 /// A class by its label, or classes with their numbers, the greatest first.
-fn labelled(out: &mlc_driver::OutputReport) -> String {
+fn labelled(out: &OutputReport) -> String {
     let numbers = out.array.to_f64s().unwrap_or_default();
     if numbers.is_empty() {
         return format!("{} {}  {}\n", out.name, out.dtype, out.labels.join(" "));

@@ -11,6 +11,7 @@ use mlc_driver::{
 
 use crate::Outcome;
 use crate::args::{ConvertArgs, FeatureArgs, PrecisionArg, RewritingArgs, Shared, StatesArg};
+use crate::opt::{run_options, table};
 use crate::progress::Shower;
 use crate::render::{Output, say};
 use crate::{summary, tables};
@@ -174,6 +175,9 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     options.passes.clone_from(&program.passes);
     options.rewriting = rewriting(&program.rewriting);
     options.explain_rewrites.clone_from(&program.rewriting.explain_rewrites);
+    options.recipe =
+        program.recipe.as_deref().and_then(|text| taken.one(mlc_driver::Recipe::read(text)));
+    options.run = program.run.is_given().then(|| run_options(&program.run, check.seed));
     options.verify = if check.no_verify { None } else { Some(check.verify.unwrap_or(1)) };
     options.force_verify = check.verify.is_some();
     options.seed = check.seed;
@@ -215,6 +219,7 @@ pub(crate) fn convert(
                 say(&format!("  {line}"));
             }
         }
+        table(&args.program.run, &report.runs, report.cut);
         for line in tables::rewrites(&report.rewrites).lines() {
             say(line);
         }

@@ -6,10 +6,12 @@
 
 mod args;
 mod commands;
+mod compress;
 mod config;
 mod convert;
 mod opt;
 mod progress;
+mod reduce;
 mod render;
 mod summary;
 mod tables;
@@ -114,7 +116,10 @@ fn named(arguments: &[OsString]) -> String {
 fn dispatch(driver: &Driver, cli: &Cli, output: &Output) -> Outcome {
     match &cli.command {
         Command::Convert(args) => convert::convert(driver, args, &cli.shared, output),
+        Command::Compress(args) => compress::compress(driver, args, &cli.shared, output),
+        Command::Decompress(args) => compress::decompress(driver, args, &cli.shared, output),
         Command::Opt(args) => opt::opt(driver, args, &cli.shared, output),
+        Command::Reduce(args) => reduce::reduce(driver, args, output),
         Command::Run(args) => commands::run(driver, args, output),
         Command::Verify(args) => commands::verify(driver, args, output),
         Command::Inspect(args) => commands::inspect(driver, args, &cli.shared, output),
@@ -122,7 +127,7 @@ fn dispatch(driver: &Driver, cli: &Cli, output: &Output) -> Outcome {
         Command::Dump(args) => commands::dump(args, output),
         Command::Ops(args) => tables::ops(driver, args, output),
         Command::Targets => tables::targets(output),
-        Command::Passes(args) => tables::passes(driver, args, output),
+        Command::Passes => tables::passes(driver, output),
         Command::Rules(args) => tables::rules(driver, args, output),
         Command::Codes => tables::codes(output),
         Command::Explain(args) => tables::explain(driver, args, output),

@@ -1,10 +1,12 @@
 //! `mlc opt`.
 
-use mlc_driver::{Driver, Kind, OptOptions, OptReport, PassRunOptions, PrintWhen, VerifyEach};
+use mlc_driver::{
+    Driver, Kind, OptOptions, OptReport, PassRunOptions, PassRunReport, PrintWhen, VerifyEach,
+};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{OptArgs, Shared, VerifyEachArg};
+use crate::args::{OptArgs, PassArgs, Shared, VerifyEachArg};
 use crate::progress::Shower;
 use crate::render::{Output, say};
 use crate::{convert, tables};
@@ -18,8 +20,9 @@ fn when(names: &[String]) -> PrintWhen {
     }
 }
 
-pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Output) -> Outcome {
-    let run = PassRunOptions {
+/// How the flags ask for a pipeline to be run.
+pub(crate) fn run_options(args: &PassArgs, seed: u64) -> PassRunOptions {
+    PassRunOptions {
         skip: args.skip.clone(),
         stop_after: args.stop_after.clone(),
         bisect_limit: args.bisect_limit,
@@ -33,9 +36,12 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Out
         },
         timing: args.time_passes,
         reproducer: args.reproducer.clone(),
-        seed: args.seed,
+        seed,
         ..PassRunOptions::default()
-    };
+    }
+}
+
+pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Output) -> Outcome {
     let options = OptOptions {
         input: args.input.clone(),
         output: args.output.clone(),
@@ -43,7 +49,7 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Out
         passes: args.passes.clone(),
         rewriting: convert::rewriting(&args.rewriting),
         explain_rewrites: args.rewriting.explain_rewrites.clone(),
-        run,
+        run: run_options(&args.run, args.seed),
         locations: args.print_locations,
         force: args.force,
         target: args.target.as_deref().map(convert::target).transpose()?.map(|t| t.opset()),
@@ -58,9 +64,7 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Out
         if let Some(text) = &report.text {
             output.product(text.as_bytes())?;
         }
-        if args.time_passes || args.pass_stats {
-            table(&report, args.time_passes);
-        }
+        table(&args.run, &PassRunReport::of(&report.passes), report.passes.cut);
         for line in tables::rewrites(&report.rewrites).lines() {
             say(line);
         }
@@ -69,46 +73,47 @@ pub(crate) fn opt(driver: &Driver, args: &OptArgs, shared: &Shared, output: &Out
 }
 
 fn document(report: &OptReport) -> serde_json::Value {
-    let runs: Vec<_> = report
-        .passes
-        .runs
-        .iter()
-        .map(|run| {
-            json!({
-                "pass": run.pass,
-                "changed": run.changed,
-                "ops_before": run.ops_before,
-                "ops_after": run.ops_after,
-                "counters": run.counters,
-                "seconds": run.time.map(|t| t.as_secs_f64()),
-            })
-        })
-        .collect();
     json!({
         "pipeline": report.pipeline,
-        "runs": runs,
+        "runs": PassRunReport::of(&report.passes),
         "cut": report.passes.cut,
         "rewrites": report.rewrites,
         "text": report.text,
     })
 }
 
-fn table(report: &OptReport, timing: bool) {
-    let unit = if timing { "ms" } else { "" };
-    say(&format!("{:<24} {:>8} {:>8} {unit:>8}", "pass", "before", "after"));
-    for run in &report.passes.runs {
-        let time =
-            run.time.map_or_else(String::new, |time| format!("{:.2}", time.as_secs_f64() * 1e3));
-        let counters: Vec<String> = run.counters.iter().map(|(k, v)| format!("{k}={v}")).collect();
+/// Prints what each pass did, and how long that took, where the flags ask for it.
+pub(crate) fn table(args: &PassArgs, runs: &[PassRunReport], cut: usize) {
+    if !(args.time_passes || args.pass_stats) {
+        return;
+    }
+    let time = |seconds: Option<f64>| match seconds {
+        Some(seconds) => format!("{:>10.2}", seconds * 1e3),
+        None => String::new(),
+    };
+    let unit = if args.time_passes { format!("{:>10}", "ms") } else { String::new() };
+    say(&format!("{:<24} {:>8} {:>8}{unit}  changed", "pass", "before", "after"));
+    for run in runs {
+        let mut notes = vec![if run.changed { "yes" } else { "no" }.to_owned()];
+        if args.pass_stats {
+            notes.extend(run.counters.iter().map(|(what, count)| format!("{what}={count}")));
+        }
         say(&format!(
-            "{:<24} {:>8} {:>8} {time:>8}  {}",
+            "{:<24} {:>8} {:>8}{}  {}",
             run.pass,
             run.ops_before,
             run.ops_after,
-            counters.join(" ")
+            time(run.seconds),
+            notes.join(" ")
         ));
     }
-    if report.passes.cut > 0 {
-        say(&format!("{} passes cut by --bisect-limit", report.passes.cut));
+    if let (Some(first), Some(last)) = (runs.first(), runs.last()) {
+        let total: Option<f64> = runs.iter().map(|run| run.seconds).sum();
+        let (before, after) = (first.ops_before, last.ops_after);
+        let line = format!("{:<24} {before:>8} {after:>8}{}", "total", time(total));
+        say(line.trim_end());
+    }
+    if cut > 0 {
+        say(&format!("{cut} passes cut by --bisect-limit"));
     }
 }

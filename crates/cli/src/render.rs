@@ -184,7 +184,7 @@ fn place_json(place: &Place) -> Value {
             "file": loc.source.as_ref().map(|(file, _)| &**file),
             "line": loc.source.as_ref().map(|(_, line)| line),
             "op": loc.origin.as_deref(),
-            "passes": loc.passes,
+            "passes": loc.passes.iter().map(|pass| &**pass).collect::<Vec<_>>(),
         }),
         Place::Text { file, line, column, len } => {
             json!({ "kind": "text", "file": **file, "line": line, "column": column, "length": len })

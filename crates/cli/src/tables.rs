@@ -5,7 +5,7 @@ use mlc_driver::{Driver, Rewriting, RewrittenOp};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{ExplainArgs, FrontendArg, OpsArgs, PassesArgs, RulesArgs};
+use crate::args::{ExplainArgs, FrontendArg, OpsArgs, RulesArgs};
 use crate::render::{Output, say};
 
 fn torch(driver: &Driver, output: &Output) -> Outcome {
@@ -40,16 +40,23 @@ pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
     }
     let rows = mlc_driver::ops_table();
     output.report("ops", &rows, &Diagnostics::new(), || {
-        let mut text = String::new();
+        let mut text = format!("{:<40} {:<6} {:<16} family(operands) {{attributes}}\n", "op", "since", "made by");
         for row in &rows {
             let since = row.since.as_deref().unwrap_or("-");
-            text +=
-                &format!("{:<40} {since:<6} {}({})", row.name, row.family, row.operands.join(", "));
+            let made = if row.frontends.is_empty() { "-".to_owned() } else { row.frontends.join(" ") };
+            let operands = row.operands.join(", ");
+            text += &format!("{:<40} {since:<6} {made:<16} {}({operands})", row.name, row.family);
             if !row.attributes.is_empty() {
                 text += &format!(" {{{}}}", row.attributes.join(", "));
             }
             text.push('\n');
         }
+        text += &format!("\n{} ops", rows.len());
+        for frontend in mlc_driver::frontends() {
+            let made = rows.iter().filter(|row| row.frontends.contains(&frontend)).count();
+            text += &format!("; lowerings of {frontend} make {made}");
+        }
+        text += "\n`mlc ops --from FRONTEND` lists the ops that a frontend reads, `mlc explain OP` says what one means\n";
         output.product(text.as_bytes())
     })
 }
@@ -72,17 +79,16 @@ pub(crate) fn targets(output: &Output) -> Outcome {
     })
 }
 
-pub(crate) fn passes(driver: &Driver, args: &PassesArgs, output: &Output) -> Outcome {
+pub(crate) fn passes(driver: &Driver, output: &Output) -> Outcome {
     let rows = driver.passes().list();
     output.report("passes", &rows, &Diagnostics::new(), || {
         let mut text = String::new();
         for row in &rows {
             let phase = if row.phase.is_empty() { "alias" } else { row.phase };
             text += &format!("{:<24} {phase:<12} {:<14} {}\n", row.name, row.origin, row.summary);
-            if args.options || output.verbose > 0 {
-                for option in &row.options {
-                    text += &format!("{:<24}   {}={}\n", "", option.name, option.default);
-                }
+            for option in &row.options {
+                let value = format!("{}={}", option.name, option.default);
+                text += &format!("    {value:<32} {}\n", option.doc);
             }
         }
         output.product(text.as_bytes())

@@ -13,7 +13,7 @@ pub struct Loc {
     /// The op of the source framework, such as `aten.conv2d.default`.
     pub origin: Option<Arc<str>>,
     /// Passes that made or changed the op, oldest first, each once.
-    pub passes: Vec<&'static str>,
+    pub passes: Vec<Arc<str>>,
 }
 
 impl Loc {
@@ -25,10 +25,10 @@ impl Loc {
 
     /// The same location, touched by `pass` as well.
     #[must_use]
-    pub fn after(&self, pass: &'static str) -> Self {
+    pub fn after(&self, pass: &str) -> Self {
         let mut loc = self.clone();
-        if !loc.passes.contains(&pass) {
-            loc.passes.push(pass);
+        if !loc.passes.iter().any(|known| **known == *pass) {
+            loc.passes.push(pass.into());
         }
         loc
     }

@@ -7,17 +7,19 @@ use mlc_coreml::interface::ModelMetadata;
 use mlc_coreml::package::Existing;
 use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
 use mlc_ir::{ParamKind, Program};
-use mlc_pass::{Observer, PassManager, Preset, Report};
-use mlc_target::{Opset, Target};
+use mlc_pass::{Observer, Preset, RunOptions};
+use mlc_target::Target;
 use mlc_tensor::Tensor;
 use mlc_torch::lower::{LowerOptions, StateMode};
 use serde::Serialize;
 
 use crate::compare::Tolerance;
+use crate::compress::{Recipe, WeightRow, rows};
 use crate::feature::{FeatureReport, features};
 use crate::interface::{InterfaceOptions, Pinned};
 use crate::levels::Levels;
-use crate::pipeline::{self, Narrowing, compose};
+use crate::lowered::{Lowered, Request};
+use crate::opt::PassRunReport;
 use crate::rewriting::{Rewriting, RewrittenOp};
 use crate::sizes::Sizes;
 use crate::verify::{self, VerifyOptions, VerifyReport, main_of};
@@ -82,6 +84,10 @@ pub struct ConvertOptions {
     pub rewriting: Rewriting,
     /// Ops of the result of which is said which rules made them.
     pub explain_rewrites: Vec<String>,
+    /// How weights are compressed, if they are.
+    pub recipe: Option<Recipe>,
+    /// How the pipeline is run and watched; plainly if `None`.
+    pub run: Option<RunOptions>,
     /// Compare with the source on this many inputs; never if `None`.
     pub verify: Option<usize>,
     /// Compare even if it takes long.
@@ -122,6 +128,8 @@ impl ConvertOptions {
             passes: None,
             rewriting: Rewriting::default(),
             explain_rewrites: Vec::new(),
+            recipe: None,
+            run: None,
             verify: Some(1),
             force_verify: false,
             tolerance: None,
@@ -191,19 +199,15 @@ pub struct ConvertReport {
     pub pipeline: String,
     /// The ops that were asked for, with the rules that made them.
     pub rewrites: Vec<RewrittenOp>,
+    /// What each of them did.
+    pub runs: Vec<PassRunReport>,
+    /// What became of weights that a recipe compresses.
+    pub weights: Vec<WeightRow>,
+    /// Passes that `bisect_limit` left out.
+    pub cut: usize,
     /// Warnings and notes.
     #[serde(skip)]
     pub diagnostics: Diagnostics,
-}
-
-/// A program that is legal for a target, and how it came to that.
-struct Lowered {
-    program: Program,
-    opset: Opset,
-    needs: Opset,
-    because: Vec<String>,
-    report: Report,
-    pipeline: String,
 }
 
 impl Driver {
@@ -234,7 +238,8 @@ impl Driver {
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         let pinned = interface::apply(&mut source, &main, &asked)?;
-        let lowered = self.lower(&source, (&main, &pinned), options, observer)?;
+        let request = Request { options, main: &main, pinned: &pinned };
+        let lowered = self.lower(&source, request, observer)?;
         notes.extend(lowered.report.diagnostics.clone());
         notes.extend(interface::single_features(&lowered.program, &main, lowered.opset));
         let verified = compare(&source, &lowered.program, (&main, &pinned), options, &mut notes)?;
@@ -250,78 +255,6 @@ impl Driver {
         observer.start("write", 3, 4);
         self.write(&source, &lowered, options, &mut report)?;
         Ok(report)
-    }
-
-    /// Runs the passes, and finds the lowest version of Core ML that holds the result.
-    fn lower(
-        &self,
-        source: &Loaded,
-        (main, pinned): (&str, &Pinned),
-        options: &ConvertOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<Lowered, Diagnostics> {
-        let narrowing = Narrowing {
-            to: options.precision.as_str(),
-            keep: options.keep_fp32.clone(),
-            target: options.target.map(Target::opset),
-        };
-        let own = options.passes.as_deref();
-        let front = compose(options.preset, own, &narrowing, &options.rewriting)?;
-        let mut program = source.program.clone();
-        let mut report = PassManager::new(self.passes())
-            .observer(observer)
-            .run(&front, &mut program)
-            .map_err(|failure| failure.diagnostics)?;
-        let attempt = |opset| {
-            let back = pipeline::legalization(opset, options.preset)?;
-            let package = EmitOptions { opset, ..source.package.clone() };
-            let (legal, later) = self.legalize(&program, &back, &package)?;
-            let other = pinned.check(&legal, main, opset);
-            if other.has_errors() {
-                return Err(other);
-            }
-            Ok::<_, Diagnostics>((legal, later, back))
-        };
-        // The lowest version that holds the program, and why those before it do not.
-        let asked = options.target.map(Target::opset);
-        let mut because = Vec::new();
-        let mut lowest = None;
-        let mut errors = Diagnostics::new();
-        for opset in Opset::ALL.into_iter().filter(|&opset| asked.is_none_or(|a| opset <= a)) {
-            match attempt(opset) {
-                Ok(made) => {
-                    lowest = Some((opset, made));
-                    break;
-                }
-                Err(found) => {
-                    because = reasons(&found);
-                    errors = found;
-                }
-            }
-        }
-        // What a version does not take is told by the one asked for, or the last.
-        let Some((needs, made)) = lowest else { return Err(errors) };
-        let opset = asked.unwrap_or(needs);
-        // A later version may have a better form.
-        let (program, later, back) = if opset == needs { made } else { attempt(opset)? };
-        report.runs.extend(later.runs);
-        report.diagnostics.extend(later.diagnostics);
-        let pipeline = front.then(back).to_string();
-        Ok(Lowered { program, opset, needs, because, report, pipeline })
-    }
-
-    fn legalize(
-        &self,
-        program: &Program,
-        pipeline: &mlc_pass::Pipeline,
-        package: &EmitOptions,
-    ) -> Result<(Program, Report), Diagnostics> {
-        let mut legal = program.clone();
-        let report = PassManager::new(self.passes())
-            .run(pipeline, &mut legal)
-            .map_err(|failure| failure.diagnostics)?;
-        let found = mlc_coreml::emit::check(&legal, package);
-        if found.has_errors() { Err(found) } else { Ok((legal, report)) }
     }
 
     fn write(
@@ -354,7 +287,7 @@ impl Driver {
     }
 }
 
-fn is_text(path: &Path) -> bool {
+pub(crate) fn is_text(path: &Path) -> bool {
     path == Path::new("-") || path.extension().is_some_and(|e| e == "mlc")
 }
 
@@ -371,22 +304,6 @@ fn check_output(options: &ConvertOptions) -> Result<(), Diagnostics> {
             .into());
     }
     output::check_output(path, options.force)
-}
-
-/// Why a version of Core ML does not hold a program: what it is too old for, or else every error.
-fn reasons(found: &Diagnostics) -> Vec<String> {
-    let errors = || found.items().iter().filter(|d| d.is_error());
-    let old: Vec<String> =
-        errors().filter(|d| d.code == codes::TARGET_TOO_OLD).map(reason).collect();
-    if old.is_empty() { errors().map(reason).collect() } else { old }
-}
-
-/// One line about why a version of Core ML is too old.
-fn reason(diagnostic: &Diagnostic) -> String {
-    match diagnostic.places.first() {
-        Some(place) => format!("{} at {place}", diagnostic.message),
-        None => diagnostic.message.clone(),
-    }
 }
 
 /// Successive calls that a program with states is compared on.
@@ -421,6 +338,7 @@ fn compare(
     // second call on.
     let keeps = function.params.iter().any(|p| p.kind == ParamKind::State);
     let tolerance = options.tolerance.unwrap_or(match options.precision {
+        _ if options.recipe.is_some() => verify::LOSSY,
         Precision::Fp32 if !keeps && !pinned.has_half() => verify::SINGLE,
         _ => verify::HALF,
     });
@@ -498,6 +416,9 @@ fn describe(
         id: String::new(),
         pipeline: lowered.pipeline.clone(),
         rewrites: Vec::new(),
+        runs: PassRunReport::of(&lowered.report),
+        weights: rows(&lowered.report),
+        cut: lowered.report.cut,
         diagnostics: Diagnostics::new(),
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mlc_compress::HalfOr;
 use mlc_coreml::blob::BlobReader;
 use mlc_coreml::package::{Limits, PackageReader};
 use mlc_diag::{Diagnostic, Diagnostics, codes};
+use mlc_tensor::{Tensor, TensorError};
 use serde::Serialize;
 
 use crate::feature::{FeatureReport, features};
@@ -39,6 +41,52 @@ pub struct WeightReport {
     pub ty: String,
     /// Its bytes.
     pub bytes: u64,
+    /// How its elements are spread, where that was asked for and they are floats.
+    pub histogram: Option<Histogram>,
+}
+
+/// How many elements lie in each of equal parts of their range.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Histogram {
+    /// The least finite element.
+    pub min: f64,
+    /// The greatest finite element.
+    pub max: f64,
+    /// Elements in each part.
+    pub counts: Vec<u64>,
+    /// Elements that are NaN or infinite.
+    pub non_finite: u64,
+}
+
+impl Histogram {
+    /// Parts of the range.
+    const PARTS: usize = 24;
+
+    /// That of a tensor of floats; none for others.
+    ///
+    /// # Errors
+    /// Elements that cannot be read.
+    fn of(tensor: &Tensor) -> Result<Option<Self>, TensorError> {
+        let elements = match HalfOr::of(tensor.dtype()) {
+            Some(float) => float.read(&tensor.bytes()?),
+            None => return Ok(None),
+        };
+        let finite = || elements.iter().copied().filter(|x| x.is_finite());
+        let (min, max) = finite()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+        let mut counts = vec![0; Self::PARTS];
+        let width = f64::from(max) - f64::from(min);
+        for x in finite() {
+            let place = (f64::from(x) - f64::from(min)) / width * Self::PARTS as f64;
+            counts[(place as usize).min(Self::PARTS - 1)] += 1;
+        }
+        let total: u64 = counts.iter().sum();
+        if total == 0 {
+            return Ok(None);
+        }
+        let non_finite = elements.len() as u64 - total;
+        Ok(Some(Self { min: min.into(), max: max.into(), counts, non_finite }))
+    }
 }
 
 /// What is in a model.
@@ -66,11 +114,16 @@ pub struct InspectReport {
 }
 
 impl Driver {
-    /// Looks into the model at `path`.
+    /// Looks into the model at `path`; reads its weights for `histograms` alone.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn inspect(&self, path: &Path, from: Option<Kind>) -> Result<InspectReport, Diagnostics> {
+    pub fn inspect(
+        &self,
+        path: &Path,
+        from: Option<Kind>,
+        histograms: bool,
+    ) -> Result<InspectReport, Diagnostics> {
         let loaded = self.load(path, from)?;
         let program = &loaded.program;
         let functions = program
@@ -89,18 +142,26 @@ impl Driver {
                 FunctionReport { name: function.name.clone(), inputs, outputs, states, ops }
             })
             .collect();
-        let mut weights: Vec<WeightReport> = program
+        let mut weights = program
             .consts
             .iter()
             .map(|(id, tensor)| {
+                let histogram = match histograms && tensor.count() > 16 {
+                    true => Histogram::of(tensor)?,
+                    false => None,
+                };
                 let dims: Vec<String> = tensor.shape().iter().map(ToString::to_string).collect();
-                WeightReport {
+                Ok(WeightReport {
                     name: program.consts.name(id).unwrap_or_default().to_owned(),
                     ty: format!("{}[{}]", tensor.dtype(), dims.join(",")),
                     bytes: tensor.byte_len(),
-                }
+                    histogram,
+                })
             })
-            .collect();
+            .collect::<Result<Vec<_>, TensorError>>()
+            .map_err(|error| {
+                crate::input::file_problem(codes::CORRUPT_PACKAGE, path, error.to_string())
+            })?;
         weights.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
         Ok(InspectReport {
             source: loaded.description.clone(),

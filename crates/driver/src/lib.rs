@@ -8,6 +8,7 @@
 //! hash map, but for the times that reports carry.
 
 mod compare;
+mod compress;
 mod convert;
 mod feature;
 mod feed;
@@ -17,6 +18,7 @@ mod input;
 mod inspect;
 mod interface;
 mod levels;
+mod lowered;
 mod lowering;
 mod masks;
 mod npy;
@@ -24,6 +26,7 @@ mod opt;
 mod output;
 mod overflow;
 mod pipeline;
+mod reduce;
 mod rewriting;
 mod run;
 mod sizes;
@@ -43,23 +46,27 @@ pub use mlc_torch::lower::registry::Lowering;
 pub use mlc_torch::lower::{LowerOptions, StateMode};
 
 pub use compare::{Distance, Tolerance, distance};
+pub use compress::{
+    Budget, CompressOptions, CompressReport, CurvePoint, Goal, Recipe, Rule, WeightRow, csv,
+};
 pub use convert::{ConvertOptions, ConvertReport, Precision, TargetReport};
 pub use feature::{FeatureReport, FlexibleReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
 pub use input::{Kind, Loaded, Origin, SourceOptions, sniff};
-pub use inspect::{InspectReport, StateReport, dump};
+pub use inspect::{Histogram, InspectReport, StateReport, dump};
 pub use interface::{
     Channels, ClassifierRequest, ImageRequest, InterfaceOptions, Labels, OutputRequest,
 };
 pub use levels::{Level, Levels};
 pub use lowering::Lowerings;
-pub use opt::{OptOptions, OptReport};
+pub use opt::{OptOptions, OptReport, PassRunReport};
 pub use output::{check_output, write_text};
 pub use pipeline::{Narrowing, compose};
+pub use reduce::{Fault, ReduceOptions, ReduceReport};
 pub use rewriting::{Rewriting, RewrittenOp};
 pub use run::{OutputReport, RunOptions, RunReport};
 pub use tables::{
-    CodeRow, FrontendReport, OpRow, RuleRow, TargetRow, codes_table, explain, ops_table,
+    CodeRow, FrontendReport, OpRow, RuleRow, TargetRow, codes_table, explain, frontends, ops_table,
     rules_table, targets_table,
 };
 pub use verify::{SampleReport, VerifyOptions, VerifyReport, verify_programs};
@@ -100,6 +107,9 @@ impl Driver {
             mlc_cleanup::PASSES,
             mlc_fuse::PASSES,
             mlc_precision::PASSES,
+            mlc_prune::PASSES,
+            mlc_palettize::PASSES,
+            mlc_quantize::PASSES,
             mlc_legalize::PASSES,
         ];
         lists.extend_from_slice(extra);

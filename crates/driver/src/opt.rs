@@ -1,5 +1,6 @@
 //! `mlc opt`: runs a pipeline on any model and gives text IR or a package.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mlc_coreml::emit::EmitOptions;
@@ -8,6 +9,7 @@ use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_ir::Program;
 use mlc_pass::{Observer, PassManager, Pipeline, Replay, Report, RunOptions};
 use mlc_target::Opset;
+use serde::Serialize;
 
 use crate::rewriting::{Rewriting, RewrittenOp};
 use crate::verify::EvaluatorCheck;
@@ -34,7 +36,8 @@ pub struct OptOptions {
     pub locations: bool,
     /// Replace what is at the output.
     pub force: bool,
-    /// The version a package is written for; the lowest that holds the program if `None`.
+    /// The version a package is written for. If `None`, that of the package that was read, or the
+    /// lowest from there on that holds the program.
     pub target: Option<Opset>,
     /// A reproducer to run in place of input and pipeline.
     pub replay: Option<PathBuf>,
@@ -74,20 +77,21 @@ impl Driver {
         output::check_output(&options.output, options.force)?;
         let mut run = options.run.clone();
         run.printer = Some(printer);
-        let (mut program, package, pipeline) = match &options.replay {
+        let (mut program, package, pipeline, since) = match &options.replay {
             Some(folder) => {
                 let replay = Replay::read(folder)?;
                 run.seed = replay.seed;
                 let parse = mlc_text::ParseOptions { base_dir: folder.clone(), locate: true };
                 let parsed = mlc_text::parse("input.mlc", &replay.input, &parse)?;
                 let pipeline = Pipeline::parse_named(&replay.pipeline, "replay.json")?;
-                (parsed.program, EmitOptions::new(Opset::Ios15), pipeline)
+                (parsed.program, EmitOptions::new(Opset::Ios15), pipeline, Opset::Ios15)
             }
             None => {
                 let mut pipeline = Pipeline::parse_named(&options.passes, "--passes")?;
                 options.rewriting.hand_to(&mut pipeline, options.target)?;
                 let loaded = self.load(&options.input, options.from)?;
-                (loaded.program, loaded.package, pipeline)
+                let since = loaded.opset.unwrap_or(Opset::Ios15);
+                (loaded.program, loaded.package, pipeline, since)
             }
         };
         let mut check = EvaluatorCheck;
@@ -96,17 +100,7 @@ impl Driver {
             .numbers(&mut check)
             .observer(observer)
             .run(&pipeline, &mut program)
-            .map_err(|failure| {
-                let mut diagnostics = options.levels.apply(failure.diagnostics);
-                if let Some(folder) = failure.reproducer {
-                    let message = format!("a reproducer is in {}", folder.display());
-                    diagnostics.push(
-                        Diagnostic::new(codes::INTERNAL, message)
-                            .help("repeat it with `mlc opt --replay DIR`"),
-                    );
-                }
-                diagnostics
-            })?;
+            .map_err(|failure| options.levels.apply(failure.diagnostics))?;
         report.diagnostics = options.levels.apply(report.diagnostics);
         if report.diagnostics.has_errors() {
             return Err(report.diagnostics);
@@ -115,7 +109,7 @@ impl Driver {
         for wanted in &options.explain_rewrites {
             rewrites.extend(self.rewritten(&program, wanted)?);
         }
-        let text = write_program(&program, package, options)?;
+        let text = write_program(&program, (package, since), options)?;
         Ok(OptReport { passes: report, pipeline: pipeline.to_string(), rewrites, text })
     }
 
@@ -133,9 +127,7 @@ impl Driver {
         let program = self.load(path, from)?.program;
         let function = match function {
             None => None,
-            Some(name) => Some(program.function(name).ok_or_else(|| {
-                Diagnostic::new(codes::BAD_ARGUMENT, format!("there is no function `{name}`"))
-            })?),
+            Some(name) => Some(program.function(name).ok_or_else(|| no_function(&program, name))?),
         };
         let print =
             mlc_text::PrintOptions { function, locations, header: true, ..Default::default() };
@@ -143,16 +135,56 @@ impl Driver {
     }
 }
 
+/// `bad-argument` for a function that is not there, with those that are.
+pub(crate) fn no_function(program: &Program, name: &str) -> Diagnostic {
+    let names: Vec<&str> = program.functions.iter().map(|(_, f)| f.name.as_str()).collect();
+    Diagnostic::new(codes::BAD_ARGUMENT, format!("there is no function `{name}`"))
+        .help(format!("functions are {}", names.join(", ")))
+}
+
+/// What a run of a pass did, for reports.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PassRunReport {
+    /// The pass.
+    pub pass: &'static str,
+    /// Whether it changed the program.
+    pub changed: bool,
+    /// Ops before it, constants not counted.
+    pub ops_before: usize,
+    /// Ops after it.
+    pub ops_after: usize,
+    /// What it counted.
+    pub counters: BTreeMap<&'static str, u64>,
+    /// How long it took, where asked.
+    pub seconds: Option<f64>,
+}
+
+impl PassRunReport {
+    /// The runs of a report, in order.
+    #[must_use]
+    pub fn of(report: &Report) -> Vec<Self> {
+        let runs = report.runs.iter().map(|run| Self {
+            pass: run.pass,
+            changed: run.changed,
+            ops_before: run.ops_before,
+            ops_after: run.ops_after,
+            counters: run.counters.clone(),
+            seconds: run.time.map(|time| time.as_secs_f64()),
+        });
+        runs.collect()
+    }
+}
+
 /// Writes the package or the text; the text itself where the output is `-`.
 fn write_program(
     program: &Program,
-    mut package: EmitOptions,
+    (mut package, since): (EmitOptions, Opset),
     options: &OptOptions,
 ) -> Result<Option<String>, Diagnostics> {
     if options.output.extension().is_some_and(|e| e == "mlpackage") {
         match options.target {
             Some(opset) => package.opset = opset,
-            None => lowest(program, &mut package)?,
+            None => lowest(program, &mut package, since)?,
         }
         let existing = if options.force { Existing::Replace } else { Existing::Refuse };
         mlc_coreml::emit::emit(program, &options.output, &package, existing)?;
@@ -167,10 +199,17 @@ fn write_program(
     Ok(None)
 }
 
-/// Chooses the lowest version of Core ML that holds `program` as it stands.
-fn lowest(program: &Program, package: &mut EmitOptions) -> Result<(), Diagnostics> {
+/// Chooses the lowest version of Core ML, from `since` on, that holds `program` as it stands.
+///
+/// # Errors
+/// Why the newest does not.
+pub(crate) fn lowest(
+    program: &Program,
+    package: &mut EmitOptions,
+    since: Opset,
+) -> Result<(), Diagnostics> {
     let mut last = Diagnostics::new();
-    for opset in Opset::ALL {
+    for opset in Opset::ALL.into_iter().filter(|&opset| opset >= since) {
         package.opset = opset;
         last = mlc_coreml::emit::check(program, package);
         if !last.has_errors() {

@@ -121,7 +121,7 @@ impl Driver {
                         op: kind.to_owned(),
                         value: names.clone().next().unwrap_or("-").to_owned(),
                         place: loc.module.as_deref().unwrap_or("-").to_owned(),
-                        rules: rules.map(|&rule| rule.to_owned()).collect(),
+                        rules: rules.map(|rule| rule.to_string()).collect(),
                     });
                 }
             });

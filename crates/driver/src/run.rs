@@ -8,6 +8,7 @@ use mlc_tensor::DType;
 use serde::Serialize;
 
 use crate::feed::{self, Feed, Feeds};
+use crate::opt::no_function;
 use crate::sizes::Sizes;
 use crate::verify::main_of;
 use crate::{Driver, Kind, interface};
@@ -85,13 +86,7 @@ impl Driver {
         let program = &loaded.program;
         let default = || loaded.package.default_function.clone();
         let name = options.function.clone().or_else(default).unwrap_or_else(|| main_of(program));
-        let func = program.function(&name).ok_or_else(|| {
-            let names: Vec<&str> = program.functions.iter().map(|(_, f)| f.name.as_str()).collect();
-            Diagnostics::from(
-                Diagnostic::new(codes::BAD_ARGUMENT, format!("there is no function `{name}`"))
-                    .help(format!("functions are {}", names.join(", "))),
-            )
-        })?;
+        let func = program.function(&name).ok_or_else(|| no_function(program, &name))?;
         let function = &program.functions[func];
         let mut named = interface::usual_feeds(&loaded, function);
         named.extend_from_slice(&options.feeds);

@@ -126,8 +126,19 @@ pub struct OpRow {
     pub attributes: Vec<String>,
     /// The first Core ML version that has it; none for ops of the source.
     pub since: Option<String>,
+    /// Frontends whose lowerings make it.
+    pub frontends: Vec<&'static str>,
     /// The meaning.
     pub doc: String,
+}
+
+/// Frontends, and the ops that their lowerings make, a line each.
+const FRONTENDS: [(&str, &str); 2] =
+    [("tensorflow", mlc_tensorflow::lower::MADE), ("torch", mlc_torch::lower::MADE)];
+
+/// The frontends, in order.
+pub fn frontends() -> impl Iterator<Item = &'static str> {
+    FRONTENDS.iter().map(|(name, _)| *name)
 }
 
 /// All ops of the IR.
@@ -160,6 +171,11 @@ pub fn ops_table() -> Vec<OpRow> {
                 })
                 .collect(),
             since: mlc_target::first_opset(spec.name).map(|opset| opset.to_string()),
+            frontends: FRONTENDS
+                .iter()
+                .filter(|(_, made)| made.lines().any(|name| name == spec.name))
+                .map(|(frontend, _)| *frontend)
+                .collect(),
             doc: spec.doc.trim().to_owned(),
         })
         .collect()
@@ -239,7 +255,8 @@ pub fn explain(driver: &Driver, name: &str) -> Result<String, Diagnostics> {
     if let Some(pass) = passes.iter().find(|pass| pass.name == name) {
         let mut page = format!("# {}\n\n{}\n\n{}\n", pass.name, pass.summary, pass.doc);
         for option in &pass.options {
-            page += &format!("\n- `{}` (default `{}`)", option.name, option.default);
+            page +=
+                &format!("\n- `{}` (default `{}`): {}", option.name, option.default, option.doc);
         }
         return Ok(page.trim_end().to_owned() + "\n");
     }
@@ -276,6 +293,9 @@ fn op_page(op: &OpRow) -> String {
     }
     if let Some(since) = &op.since {
         page += &format!("- Core ML: from {since}\n");
+    }
+    if !op.frontends.is_empty() {
+        page += &format!("- made by the lowerings of {}\n", op.frontends.join(", "));
     }
     page
 }

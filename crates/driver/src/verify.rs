@@ -20,6 +20,9 @@ pub(crate) const SINGLE: Tolerance = Tolerance::Relative(1e-4);
 /// Agreement at half precision.
 pub(crate) const HALF: Tolerance = Tolerance::SnrDb(35.0);
 
+/// Results of compressed weights: finite, whatever their distance.
+pub(crate) const LOSSY: Tolerance = Tolerance::SnrDb(f64::NEG_INFINITY);
+
 /// How programs are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifyOptions {
@@ -381,6 +384,7 @@ impl NumbersCheck for EvaluatorCheck {
         let tolerance = match numerics {
             Numerics::Same => Tolerance::Relative(1e-3),
             Numerics::Narrower => HALF,
+            Numerics::Lossy => LOSSY,
         };
         let options = VerifyOptions { seed, ..VerifyOptions::new(tolerance) };
         let mut found = Diagnostics::new();

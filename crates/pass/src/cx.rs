@@ -4,6 +4,16 @@ use std::collections::BTreeMap;
 
 use mlc_diag::{Diagnostic, Diagnostics};
 use mlc_ir::{FuncId, Program};
+use serde::Serialize;
+
+/// What a pass did to one thing, such as a weight, for a table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// What it did it to.
+    pub name: String,
+    /// What it did, and what came of it, by name.
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}
 
 /// The surroundings of one run of a pass.
 #[derive(Debug, Default)]
@@ -12,6 +22,7 @@ pub struct PassCx {
     seed: u64,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) counters: BTreeMap<&'static str, u64>,
+    pub(crate) records: Vec<Record>,
 }
 
 impl PassCx {
@@ -50,6 +61,17 @@ impl PassCx {
         if by > 0 {
             *self.counters.entry(what).or_default() += by;
         }
+    }
+
+    /// Adds a row to the table of what the pass did.
+    pub fn record(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    /// The rows so far.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
     }
 
     /// What was reported so far.

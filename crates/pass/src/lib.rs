@@ -28,8 +28,9 @@ mod presets;
 mod rebuild;
 mod registry;
 mod replay;
+mod select;
 
-pub use cx::PassCx;
+pub use cx::{PassCx, Record};
 pub use manager::{Failure, PassManager, PassRun, Report, RunOptions};
 pub use observe::{NumbersCheck, Observer, PrintWhen, Printer, VerifyEach};
 pub use options::{OptionValue, Options};
@@ -39,3 +40,4 @@ pub use presets::{Preset, preset};
 pub use rebuild::{Rebuild, Step, append_like, rebuild};
 pub use registry::{Alias, Listed, ListedKind, ListedOption, PassEntry, PassList, Registry};
 pub use replay::Replay;
+pub use select::Selector;

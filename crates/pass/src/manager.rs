@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
+use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes, nearest};
 use mlc_ir::{FuncId, Program, remove_unused, verify};
 
-use crate::cx::PassCx;
+use crate::cx::{PassCx, Record};
 use crate::observe::{Blind, NumbersCheck, Observer, PrintWhen, Printer, VerifyEach};
 use crate::pass::Changed;
 use crate::pipeline::Pipeline;
@@ -65,7 +66,7 @@ impl Default for RunOptions {
 }
 
 /// One run of one pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PassRun {
     /// The pass.
     pub pass: &'static str,
@@ -79,6 +80,8 @@ pub struct PassRun {
     pub removed: usize,
     /// What the pass counted.
     pub counters: BTreeMap<&'static str, u64>,
+    /// What it did to single things.
+    pub records: Vec<Record>,
     /// How long it took, where asked.
     pub time: Option<Duration>,
 }
@@ -162,6 +165,7 @@ impl<'a> PassManager<'a> {
         program: &mut Program,
     ) -> Result<Report, Box<Failure>> {
         let steps = self.plan(pipeline, program).map_err(|d| Box::new(Failure::from(d)))?;
+        let idle = self.idle(&steps);
         let mut blind = Blind;
         let mut run = Run {
             options: &self.options,
@@ -176,7 +180,7 @@ impl<'a> PassManager<'a> {
             stop_at: self.options.stop_after.as_ref().and_then(|name| stop_at(&steps, name)),
             whole: pipeline.to_string(),
             count: flat(&steps).len(),
-            report: Report::default(),
+            report: Report { diagnostics: idle, ..Report::default() },
             version: 0,
             ran: 0,
             stopped: false,
@@ -209,6 +213,11 @@ impl<'a> PassManager<'a> {
                 found.push(self.registry.unknown_pass(name));
             }
         }
+        if self.options.print_before == PrintWhen::Changed {
+            let message = "what a pass changes is not known before it";
+            let help = "print before `all`, or after `changed`";
+            found.push(Diagnostic::new(codes::BAD_ARGUMENT, message).help(help));
+        }
         let steps = match plan(self.registry, pipeline) {
             Ok(steps) => steps,
             Err(errors) => {
@@ -229,6 +238,29 @@ impl<'a> PassManager<'a> {
             found.push(Diagnostic::new(codes::BAD_ARGUMENT, message));
         }
         if found.has_errors() { Err(found) } else { Ok(steps) }
+    }
+
+    /// Warnings about options that name a pass which the pipeline does not have.
+    fn idle(&self, steps: &[Step]) -> Diagnostics {
+        let passes = flat(steps);
+        let mut options: Vec<(&str, &String)> = Vec::new();
+        options.extend(self.options.skip.iter().map(|name| ("skip", name)));
+        for (what, when) in [
+            ("print before", &self.options.print_before),
+            ("print after", &self.options.print_after),
+        ] {
+            if let PrintWhen::Named(names) = when {
+                options.extend(names.iter().map(|name| (what, name)));
+            }
+        }
+        options.retain(|(_, name)| !passes.iter().any(|planned| planned.is(name)));
+        let warning = |(what, name)| {
+            let message = format!("the pipeline has no `{name}` to {what}");
+            let mut warning = Diagnostic::new(codes::BAD_ARGUMENT, message);
+            warning.severity = Severity::Warning;
+            warning
+        };
+        options.into_iter().map(warning).collect()
     }
 }
 
@@ -339,7 +371,7 @@ impl Run<'_> {
             self.options.fix_limit
         );
         let mut warning = Diagnostic::new(codes::RESOURCE_LIMIT, message);
-        warning.severity = mlc_diag::Severity::Warning;
+        warning.severity = Severity::Warning;
         self.report.diagnostics.push(warning);
         Ok(())
     }
@@ -409,7 +441,7 @@ impl Run<'_> {
         let _entered = span.enter();
         let start = self.options.timing.then(Instant::now);
         let mut cx = PassCx::of(only, self.options.seed);
-        let result = pass.run(program, &mut cx);
+        let result = guarded(pass.name(), || pass.run(program, &mut cx));
         let mut removed = 0;
         if let (Ok(Changed::Yes), true) = (&result, pass.cleans()) {
             for func in cx.functions(program) {
@@ -427,6 +459,7 @@ impl Run<'_> {
             ops_after,
             removed,
             counters: cx.counters,
+            records: cx.records,
             time: start.map(|start| start.elapsed()),
         });
         result.map_err(|error| error.0)
@@ -488,9 +521,14 @@ impl Run<'_> {
         let mut reproducer = None;
         if let (Some(folder), Some(Some(replay))) = (&self.options.reproducer, replay) {
             match replay.write(folder) {
-                Ok(path) => reproducer = Some(path),
+                Ok(path) => {
+                    let note = format!("`mlc opt --replay {}` repeats this", path.display());
+                    let all = std::mem::take(&mut errors).into_iter();
+                    errors = all.map(|e| if e.is_error() { e.note(&*note) } else { e }).collect();
+                    reproducer = Some(path);
+                }
                 Err(unwritten) => errors.extend(unwritten.into_iter().map(|mut error| {
-                    error.severity = mlc_diag::Severity::Warning;
+                    error.severity = Severity::Warning;
                     error
                 })),
             }
@@ -516,6 +554,18 @@ impl Run<'_> {
             error.at(Place::Entry { file, entry: "".into() }).into()
         })
     }
+}
+
+/// A panic of a pass is an error like any other, so that it leaves a reproducer.
+fn guarded(
+    pass: &str,
+    run: impl FnOnce() -> crate::pass::Result<Changed>,
+) -> crate::pass::Result<Changed> {
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Diagnostic::new(codes::INTERNAL, format!("`{pass}` panicked: {text}")).into())
+    })
 }
 
 fn op_count(program: &Program) -> usize {

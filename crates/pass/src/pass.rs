@@ -73,6 +73,8 @@ pub enum Numerics {
     Same,
     /// Results are computed in narrower types.
     Narrower,
+    /// Results are those of other weights, which are near: only that they are finite can be told.
+    Lossy,
 }
 
 /// Why a pass gave up: everything it found.

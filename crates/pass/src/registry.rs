@@ -48,6 +48,17 @@ impl PassEntry {
     }
 }
 
+impl PassEntry {
+    fn options(&self) -> Vec<ListedOption> {
+        let docs = fields(self.source);
+        let listed = |(name, default): (String, _)| {
+            let doc = docs.get(name.as_str()).cloned().unwrap_or_default();
+            ListedOption { name, doc, default }
+        };
+        (self.defaults)().into_iter().map(listed).collect()
+    }
+}
+
 fn make<P: Pass + Default + Serialize + DeserializeOwned + 'static>(
     options: &Options,
 ) -> Result<Box<dyn Pass>, Vec<OptionError>> {
@@ -93,6 +104,8 @@ pub enum ListedKind {
 pub struct ListedOption {
     /// Its name.
     pub name: String,
+    /// What it means, from the documentation of its field.
+    pub doc: String,
     /// What holds when it is not given, as JSON.
     pub default: serde_json::Value,
 }
@@ -225,9 +238,9 @@ impl Registry {
     fn alias_options(&self, pipeline: &Pipeline) -> Vec<ListedOption> {
         let mut options: Vec<ListedOption> = Vec::new();
         for entry in pipeline.names().iter().filter_map(|name| self.passes.get(name)) {
-            for (name, default) in (entry.defaults)() {
-                if options.iter().all(|option| option.name != name) {
-                    options.push(ListedOption { name, default });
+            for option in entry.options() {
+                if options.iter().all(|known| known.name != option.name) {
+                    options.push(option);
                 }
             }
         }
@@ -255,10 +268,7 @@ impl Registry {
             phase: (entry.probe)().phase().as_str(),
             summary: entry.summary,
             doc: documentation(entry.source),
-            options: (entry.defaults)()
-                .into_iter()
-                .map(|(name, default)| ListedOption { name, default })
-                .collect(),
+            options: entry.options(),
             origin: (entry.path)().split("::").next().unwrap_or_default().replace('_', "-"),
         });
         let aliases = self.aliases.values().map(|(alias, pipeline)| Listed {
@@ -316,9 +326,33 @@ fn documentation(source: &str) -> String {
     String::new()
 }
 
+/// The documentation of the fields of the public struct of a source text, a line each.
+fn fields(source: &str) -> BTreeMap<&str, String> {
+    let mut found = BTreeMap::new();
+    let mut doc: Vec<&str> = Vec::new();
+    let inside = source.lines().skip_while(|line| !line.starts_with("pub struct "));
+    for line in inside.skip(1).take_while(|line| !line.starts_with('}')).map(str::trim) {
+        if let Some(text) = line.strip_prefix("///") {
+            doc.push(text.trim());
+        } else if let Some((name, _)) = line.split_once(':') {
+            found.insert(name.trim_start_matches("pub "), doc.join(" "));
+            doc.clear();
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use super::documentation;
+    use super::{documentation, fields};
+
+    #[test]
+    fn documentation_of_options_is_that_of_the_fields() {
+        let source = "pub struct B {\n    /// One\n    /// two.\n    a: u8,\n    b: u8,\n}\n";
+        let found = fields(source);
+        assert_eq!((found["a"].as_str(), found["b"].as_str()), ("One two.", ""));
+        assert!(fields("pub struct A {}\n\nimpl A {\n").is_empty());
+    }
 
     #[test]
     fn documentation_is_that_of_the_public_struct() {

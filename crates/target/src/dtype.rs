@@ -11,9 +11,9 @@ use crate::Opset;
 /// ([`DataType::weight_file_since`]); a smaller one stands in the program.
 pub const WEIGHT_FILE_MIN_ELEMENTS: usize = 10;
 
-/// One line per type: name, number in the program, bits of an element, code in the weight file.
+/// One line per type: MIL's name, that of text IR, number in the program, bits of an element, code in the weight file.
 macro_rules! dtypes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $number:literal, $bits:expr, $blob:expr;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $ir:literal, $number:literal, $bits:expr, $blob:expr;)*) => {
         /// The element type of a MIL value.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum DataType {
@@ -27,6 +27,11 @@ macro_rules! dtypes {
             /// MIL's spelling, such as `fp16`.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The spelling in text IR, such as `f16`, by which element types of tensors are found.
+            pub const fn ir_name(self) -> &'static str {
+                match self { $(Self::$variant => $ir,)* }
             }
 
             /// The number of the type in the program's `DataType` enum.
@@ -49,52 +54,57 @@ macro_rules! dtypes {
 
 dtypes! {
     /// Truth value.
-    Bool = "bool", 1, None, None;
+    Bool = "bool", "bool", 1, None, None;
     /// UTF-8 text.
-    String = "string", 2, None, None;
+    String = "string", "str", 2, None, None;
     /// IEEE binary16.
-    Fp16 = "fp16", 10, Some(16), Some(1);
+    Fp16 = "fp16", "f16", 10, Some(16), Some(1);
     /// IEEE binary32.
-    Fp32 = "fp32", 11, Some(32), Some(2);
+    Fp32 = "fp32", "f32", 11, Some(32), Some(2);
     /// IEEE binary64.
-    Fp64 = "fp64", 12, Some(64), None;
+    Fp64 = "fp64", "f64", 12, Some(64), None;
     /// The upper half of binary32.
-    Bf16 = "bf16", 13, Some(16), Some(5);
+    Bf16 = "bf16", "bf16", 13, Some(16), Some(5);
     /// Signed, 8 bits.
-    Int8 = "int8", 21, Some(8), Some(4);
+    Int8 = "int8", "i8", 21, Some(8), Some(4);
     /// Signed, 16 bits.
-    Int16 = "int16", 22, Some(16), Some(6);
+    Int16 = "int16", "i16", 22, Some(16), Some(6);
     /// Signed, 32 bits: MIL's only integer type with arithmetic.
-    Int32 = "int32", 23, Some(32), Some(14);
+    Int32 = "int32", "i32", 23, Some(32), Some(14);
     /// Signed, 64 bits.
-    Int64 = "int64", 24, Some(64), None;
+    Int64 = "int64", "i64", 24, Some(64), None;
     /// Signed, 4 bits, two's complement.
-    Int4 = "int4", 25, Some(4), Some(8);
+    Int4 = "int4", "i4", 25, Some(4), Some(8);
     /// Unsigned, 8 bits.
-    Uint8 = "uint8", 31, Some(8), Some(3);
+    Uint8 = "uint8", "u8", 31, Some(8), Some(3);
     /// Unsigned, 16 bits.
-    Uint16 = "uint16", 32, Some(16), Some(7);
+    Uint16 = "uint16", "u16", 32, Some(16), Some(7);
     /// Unsigned, 32 bits.
-    Uint32 = "uint32", 33, Some(32), Some(15);
+    Uint32 = "uint32", "u32", 33, Some(32), Some(15);
     /// Unsigned, 64 bits.
-    Uint64 = "uint64", 34, Some(64), None;
+    Uint64 = "uint64", "u64", 34, Some(64), None;
     /// Unsigned, 4 bits.
-    Uint4 = "uint4", 35, Some(4), Some(11);
+    Uint4 = "uint4", "u4", 35, Some(4), Some(11);
     /// Unsigned, 2 bits.
-    Uint2 = "uint2", 36, Some(2), Some(10);
+    Uint2 = "uint2", "u2", 36, Some(2), Some(10);
     /// Unsigned, 1 bit.
-    Uint1 = "uint1", 37, Some(1), Some(9);
+    Uint1 = "uint1", "u1", 37, Some(1), Some(9);
     /// Unsigned, 6 bits.
-    Uint6 = "uint6", 38, Some(6), Some(13);
+    Uint6 = "uint6", "u6", 38, Some(6), Some(13);
     /// Unsigned, 3 bits.
-    Uint3 = "uint3", 39, Some(3), Some(12);
+    Uint3 = "uint3", "u3", 39, Some(3), Some(12);
     /// 8-bit float with 4 exponent and 3 mantissa bits, finite values and NaN only.
-    Fp8E4M3Fn = "fp8e4m3fn", 40, Some(8), Some(16);
+    Fp8E4M3Fn = "fp8e4m3fn", "f8e4m3", 40, Some(8), Some(16);
     /// 8-bit float with 5 exponent and 2 mantissa bits.
-    Fp8E5M2 = "fp8e5m2", 41, Some(8), Some(17);
+    Fp8E5M2 = "fp8e5m2", "f8e5m2", 41, Some(8), Some(17);
 }
 
 impl DataType {
+    /// The type that text IR spells so; `None` for complex numbers, which MIL does not have.
+    pub fn from_ir_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dtype| dtype.ir_name() == name)
+    }
+
     /// The type with this number in the program's `DataType` enum.
     pub fn from_proto_number(number: i32) -> Option<Self> {
         Self::ALL.iter().copied().find(|dtype| dtype.proto_number() == number)

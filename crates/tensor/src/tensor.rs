@@ -277,6 +277,24 @@ impl Tensor {
         })
     }
 
+    /// The same bytes under another element type and shape, as packed indices are those of a tensor
+    /// of bytes. Recipes are carried out now.
+    ///
+    /// # Errors
+    /// The numbers of bytes differ, or a recipe cannot be carried out.
+    pub fn reinterpret(&self, dtype: DType, shape: &[u64]) -> Result<Self, TensorError> {
+        let (needed, found) = (byte_len(dtype, shape)?, self.byte_len());
+        if needed != found {
+            return Err(TensorError::TooShort { dtype, shape: shape.to_vec(), needed, found });
+        }
+        match &self.0.source {
+            source @ (Source::Mapped { .. } | Source::Bytes(_)) => {
+                Ok(Self::from_parts(dtype, shape.to_vec(), source.clone()))
+            }
+            _ => Self::from_bytes(dtype, shape, self.bytes()?.into_owned()),
+        }
+    }
+
     /// Axis `i` of the result is axis `perm[i]` of this.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ const HALF: Tolerance = Tolerance::Relative(2e-3);
 /// What a program loses when it is computed in f16.
 const NARROWED: Tolerance = Tolerance::SnrDb(35.0);
 
+/// What a program computes with weights that are near: anything finite.
+const LOSSY: Tolerance = Tolerance::SnrDb(f64::NEG_INFINITY);
+
 /// Compares two programs on random inputs.
 #[derive(Debug, Default)]
 pub struct Numbers {
@@ -35,6 +38,7 @@ impl NumbersCheck for Numbers {
     ) -> Result<(), Diagnostics> {
         let tolerance = match numerics {
             Numerics::Narrower => NARROWED,
+            Numerics::Lossy => LOSSY,
             Numerics::Same if has_half(before) => HALF,
             Numerics::Same => SINGLE,
         };

@@ -75,7 +75,7 @@ fn emit(root: &Path) -> Result<PathBuf> {
 }
 
 /// The interpreter of an environment that has what the checker needs.
-fn python(root: &Path) -> Result<PathBuf> {
+pub(crate) fn python(root: &Path) -> Result<PathBuf> {
     if let Some(given) = std::env::var_os(PYTHON_VARIABLE) {
         return Ok(given.into());
     }

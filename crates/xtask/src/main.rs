@@ -6,11 +6,14 @@
 mod bless;
 mod cases;
 mod command;
+mod compression;
 mod conformance;
+mod coverage;
 mod docs;
 mod failure;
 mod proto;
 mod ready;
+mod reduce;
 mod scaffold;
 mod tidy;
 mod workspace;
@@ -45,8 +48,14 @@ enum Command {
     Proto(proto::Args),
     /// Load emitted packages in coremltools and compare the types it infers
     Conformance(conformance::Args),
+    /// Compare compressed weights with those of coremltools: errors and times
+    Compression(compression::Args),
     /// Convert, validate and evaluate the model cases
     Cases(cases::Args),
+    /// Shrink a text program as long as a fault stays
+    Reduce(reduce::Args),
+    /// Write down which ops of the IR the lowerings of each frontend make
+    Coverage,
 }
 
 fn main() -> ExitCode {
@@ -59,7 +68,10 @@ fn main() -> ExitCode {
         Command::Docs(args) => docs::run(&args),
         Command::Proto(args) => proto::run(&args),
         Command::Conformance(args) => conformance::run(&args),
+        Command::Compression(args) => compression::run(&args),
         Command::Cases(args) => cases::run(&args),
+        Command::Reduce(args) => reduce::run(&args),
+        Command::Coverage => coverage::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupConsts {
+    /// Most bytes of the constants that are computed to be compared.
     budget: u64,
 }
 

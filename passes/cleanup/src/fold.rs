@@ -39,8 +39,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fold {
+    /// Most bytes that a computed result may be larger than what it frees.
     budget: u64,
+    /// Most bytes of all results that are computed.
     total: u64,
+    /// Most elements that an op which is not elementwise may read or make.
     elements: u64,
 }
 

@@ -8,6 +8,7 @@
 mod counters;
 mod cse;
 mod dce;
+mod decompress_weights;
 mod dedup_consts;
 mod fold;
 mod identity_removal;
@@ -22,6 +23,7 @@ use mlc_pass::{Alias, PassEntry, PassList};
 
 pub use cse::Cse;
 pub use dce::Dce;
+pub use decompress_weights::DecompressWeights;
 pub use dedup_consts::DedupConsts;
 pub use fold::Fold;
 pub use identity_removal::IdentityRemoval;
@@ -34,6 +36,8 @@ pub const PASSES: PassList = PassList {
         PassEntry::of::<Cse>("Nothing is computed twice.").source(include_str!("cse.rs")),
         PassEntry::of::<Dce>("Every op is needed for an output or a state.")
             .source(include_str!("dce.rs")),
+        PassEntry::of::<DecompressWeights>("Stored weights are plain constants.")
+            .source(include_str!("decompress_weights.rs")),
         PassEntry::of::<DedupConsts>("Constants of equal bytes are one.")
             .source(include_str!("dedup_consts.rs")),
         PassEntry::of::<Fold>("What depends on constants alone is a constant.")

@@ -36,7 +36,9 @@ use crate::inline::{apart, inline};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UnrollLoops {
+    /// Most ops that the rounds of a loop may come to.
     ops: usize,
+    /// Most rounds of a loop that is unrolled.
     rounds: usize,
 }
 

@@ -41,13 +41,21 @@ use crate::rules::FAMILIES;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Egraph {
+    /// Most rounds in a window.
     iters: usize,
+    /// Most nodes of a window's graph.
     nodes: usize,
+    /// Most replacements by one rule in a window.
     matches: usize,
+    /// Most ops of a window.
     window: usize,
+    /// What cheap means: `latency`, `size` or `ane`.
     cost: String,
+    /// The system whose ops rules may make.
     target: String,
+    /// Families of rules that are used; all if empty, and `rules` is.
     families: Vec<String>,
+    /// Rules that are used besides.
     rules: Vec<String>,
     files: Vec<String>,
     check: usize,

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bounds {
+    /// The upper bound that an extent without one gets.
     limit: u32,
 }
 

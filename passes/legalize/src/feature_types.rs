@@ -29,6 +29,7 @@ use crate::choose;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeatureTypes {
+    /// The system it is for, such as `ios17`; the lowest one that holds the program if none is named.
     target: Option<String>,
 }
 

@@ -31,6 +31,7 @@ use crate::legality::{Refusal, accepts, data_type};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LegalDtypes {
+    /// The system it is for, such as `ios17`; the lowest one that holds the program if none is named.
     target: Option<String>,
 }
 

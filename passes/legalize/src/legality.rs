@@ -55,31 +55,7 @@ impl Refusal {
 /// MIL's name of an element type; none for types that programs do not have.
 #[must_use]
 pub fn data_type(dtype: DType) -> Option<DataType> {
-    Some(match dtype {
-        DType::Bool => DataType::Bool,
-        DType::U1 => DataType::Uint1,
-        DType::U2 => DataType::Uint2,
-        DType::U3 => DataType::Uint3,
-        DType::U4 => DataType::Uint4,
-        DType::U6 => DataType::Uint6,
-        DType::U8 => DataType::Uint8,
-        DType::U16 => DataType::Uint16,
-        DType::U32 => DataType::Uint32,
-        DType::U64 => DataType::Uint64,
-        DType::I4 => DataType::Int4,
-        DType::I8 => DataType::Int8,
-        DType::I16 => DataType::Int16,
-        DType::I32 => DataType::Int32,
-        DType::I64 => DataType::Int64,
-        DType::F8E4M3 => DataType::Fp8E4M3Fn,
-        DType::F8E5M2 => DataType::Fp8E5M2,
-        DType::F16 => DataType::Fp16,
-        DType::Bf16 => DataType::Bf16,
-        DType::F32 => DataType::Fp32,
-        DType::F64 => DataType::Fp64,
-        DType::Str => DataType::String,
-        DType::C64 | DType::C128 => return None,
-    })
+    DataType::from_ir_name(dtype.name())
 }
 
 /// Whether `opset` takes `node` as it stands. Constants, control flow and `identity` are always taken.

@@ -16,6 +16,7 @@ mod sentinel;
 mod shape_vector;
 mod spell;
 mod spread;
+mod stored;
 
 mod bounds;
 mod feature_types;

@@ -12,6 +12,7 @@ use crate::legality::{Refusal, accepts};
 use crate::respell::{clip, lower_half, suppression};
 use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
 use crate::spread::{dilated, mirrored};
+use crate::stored::stored;
 
 /// Spells ops that `target` does not have in ops that it has, where that computes the same; without
 /// `target`, for the lowest target for which everything can be spelled.
@@ -20,7 +21,8 @@ use crate::spread::{dilated, mirrored};
 /// `slice_update` of known extents are spelled. Where attention masks a whole row, the row is averaged
 /// instead of being no number. `non_maximum_suppression` goes from either form to the other; `clip`
 /// with equal bounds, padding `same_lower` and other equations of `einsum` than Core ML's two are spelled
-/// where the target does not take them.
+/// where the target does not take them. Stored weights get the form that the target has, if one says the
+/// same.
 ///
 /// ```mlc before (target=ios17)
 /// func @f(%q: tensor<2x3x4xf32>, %k: tensor<2x5x4xf32>) -> tensor<2x3x4xf32> {
@@ -40,6 +42,7 @@ use crate::spread::{dilated, mirrored};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OlderOps {
+    /// The system it is for, such as `ios17`; the lowest one that holds the program if none is named.
     target: Option<String>,
 }
 
@@ -94,6 +97,9 @@ pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Resu
                 Some(value) => Some(value),
                 None => dilated(b, &op, &operands)?,
             },
+            Op::ConstexprLutToDense(_)
+            | Op::ConstexprSparseToDense(_)
+            | Op::ConstexprBlockwiseShiftScale(_) => stored(b, node, opset)?,
             Op::Conv(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::L2Pool(_) => lower_half(b, node)?,
             _ => None,
         };

@@ -28,6 +28,7 @@ use crate::requirement::{problems, required_opset};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpsetCheck {
+    /// The system it is for, such as `ios17`; the lowest one that holds the program if none is named.
     target: Option<String>,
 }
 

@@ -8,12 +8,10 @@ mod facts;
 mod hazards;
 mod narrow;
 mod precision;
-mod select;
 
 use mlc_pass::{PassEntry, PassList};
 
 pub use precision::{Float, Precision};
-pub use select::Selector;
 
 /// The passes of this crate.
 pub const PASSES: PassList = PassList {

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mlc_ir::ops::{Cast, ClampedRelu, Clip, Op, ReadState, Threshold, WriteState};
 use mlc_ir::{Builder, F64, Function, Node, Operands, Region, Type, Value};
-use mlc_pass::{Rebuild, Result, Step, append_like};
+use mlc_pass::{Rebuild, Result, Selector, Step, append_like};
 use mlc_target::{DataType, Opset, signature, versions};
 use mlc_tensor::DType;
 
 use crate::facts::{MASK, MAX, halved};
 use crate::hazards::{Hazards, is_wide};
-use crate::select::Selector;
 
 /// Parameters and outputs whose own type becomes f16, by position.
 #[derive(Default)]

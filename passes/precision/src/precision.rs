@@ -2,14 +2,13 @@
 
 use mlc_diag::{Diagnostic, Severity, codes};
 use mlc_ir::{FuncId, Program};
-use mlc_pass::{Changed, Numerics, Pass, PassCx, Phase, Result, rebuild};
+use mlc_pass::{Changed, Numerics, Pass, PassCx, Phase, Result, Selector, rebuild};
 use mlc_target::Opset;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::FactBook;
 use crate::hazards::{Hazards, find};
 use crate::narrow::{Features, Narrow};
-use crate::select::Selector;
 
 /// A float type to compute in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +52,13 @@ pub enum Float {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Precision {
+    /// The float type: `fp16` or `fp32`.
     to: Float,
+    /// Ops that stay in single precision: kinds, name globs, module paths.
     keep: Vec<String>,
+    /// Inputs and outputs that become half precision too.
     io: Vec<String>,
+    /// The system it is for, where some ops compute in half precision only from one on.
     target: Option<String>,
 }
 

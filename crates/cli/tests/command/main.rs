@@ -7,6 +7,7 @@
 )]
 
 mod codes;
+mod compress;
 mod config;
 mod convert;
 mod features;
@@ -17,6 +18,8 @@ mod json;
 mod lowering;
 mod outputs;
 mod packages;
+mod passes;
+mod reduce;
 mod rules;
 mod run;
 mod states;

@@ -37,6 +37,9 @@ pub use ops::registry;
 pub use signature::{Lowered, lower, lower_with};
 pub use state::{LowerOptions, StateMode};
 
+/// The ops of the IR that lowerings make, an op a line; `cargo xtask coverage` writes it.
+pub const MADE: &str = include_str!("made.txt");
+
 /// What a lowering works with: the builder, the values of variables, and the other lowerings.
 pub struct Cx<'p> {
     /// Appends ops.

@@ -31,6 +31,9 @@ pub fn check(driver: &Driver, pass: &Listed, testdata: &Path) -> Vec<String> {
         Ok(files) if !files.is_empty() => {}
         _ => problems.push(format!("testdata/passes/{}/ has no fixture", pass.name)),
     }
+    for option in pass.options.iter().filter(|option| option.doc.is_empty()) {
+        problems.push(format!("the field `{}` has no documentation", option.name));
+    }
     let examples = examples(&pass.doc);
     if examples.is_empty() {
         problems.push("its documentation has no `mlc before` and `mlc after`".to_owned());

@@ -1,7 +1,6 @@
 //! Bodies, statements and regions.
 
-use std::collections::BTreeSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mlc_diag::Loc;
 use mlc_ir::ops;
@@ -280,11 +279,11 @@ impl Cursor<'_> {
         Ok(loc)
     }
 
-    fn pass_name(&mut self) -> Read<&'static str> {
+    fn pass_name(&mut self) -> Read<Arc<str>> {
         let name = self.string()?;
-        match pass_name(&name.item) {
-            Some(name) => Ok(name),
-            None => Err(self.syntax(name.span, "no name of a pass, or too many names of passes")),
+        match name.item.is_empty() {
+            true => Err(self.syntax(name.span, "no name of a pass")),
+            false => Ok(name.item.as_str().into()),
         }
     }
 }
@@ -299,22 +298,4 @@ fn plain_literals(items: Vec<Spanned<ArgValue>>) -> Result<Vec<Literal>, Vec<Spa
         _ => None,
     };
     Ok(items.into_iter().filter_map(literal).collect())
-}
-
-/// Most different names of passes that texts may bring into one process.
-const MAX_PASS_NAMES: usize = 4096;
-
-/// The name as the IR keeps it. Names live as long as the process, so there is a limit on them.
-fn pass_name(name: &str) -> Option<&'static str> {
-    static NAMES: LazyLock<Mutex<BTreeSet<&'static str>>> = LazyLock::new(Mutex::default);
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name) {
-        return Some(known);
-    }
-    if names.len() >= MAX_PASS_NAMES || name.is_empty() || name.len() > 64 {
-        return None;
-    }
-    let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.insert(kept);
-    Some(kept)
 }

@@ -48,6 +48,9 @@ pub use ops::registry;
 pub use signature::{lower, lower_with};
 pub use state::{LowerOptions, StateMode};
 
+/// The ops of the IR that lowerings make, an op a line; `cargo xtask coverage` writes it.
+pub const MADE: &str = include_str!("made.txt");
+
 /// What a lowering works with: the builder, the memory of tensors, and the other lowerings.
 pub struct Cx<'p> {
     /// Appends ops.

@@ -13,7 +13,7 @@ mod text;
 use std::path::Path;
 
 use crate::failure::{Failure, Result};
-use crate::workspace;
+use crate::{coverage, workspace};
 
 pub(crate) use codes::check_pages;
 
@@ -26,6 +26,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("passes", passes::check),
     ("codes", codes::check),
     ("text", text::check),
+    ("coverage", coverage::check),
 ];
 
 #[derive(Debug, Default, clap::Args)]
@@ -93,6 +94,11 @@ mod tests {
     #[test]
     fn every_diagnostic_code_has_its_page_and_its_fixture() {
         holds("codes");
+    }
+
+    #[test]
+    fn lists_of_what_frontends_make_are_fresh() {
+        holds("coverage");
     }
 
     #[test]

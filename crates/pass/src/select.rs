@@ -1,4 +1,4 @@
-//! Naming ops from the command line.
+//! Naming ops in options.
 
 use mlc_ir::{Function, Node, Program, glob_matches};
 

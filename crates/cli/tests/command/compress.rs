@@ -1,0 +1,209 @@
+//! Smaller weights, and back.
+
+use crate::support::{Folder, linear};
+
+/// Two layers; the second has 66 inputs, which blocks of 32 do not divide.
+fn model(seed: u32) -> String {
+    format!(
+        "weights {{
+  @a : tensor<66x64xf32> = random({seed}, 1.0)
+  @b : tensor<64x66xf32> = random({}, 0.5)
+}}
+func @main(%x: tensor<2x64xf32>) -> (y: tensor<2x64xf32>) {{
+  %a = const @a : tensor<66x64xf32>
+  %0 = linear %x, %a
+  %1 = relu %0
+  %b = const @b : tensor<64x66xf32>
+  %y = linear %1, %b
+  return %y
+}}
+",
+        seed + 1
+    )
+}
+
+/// A folder with the model as text and as packages of iOS 16 and 18.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.file("m.mlc", model(3));
+    for target in ["ios16", "ios18"] {
+        folder
+            .line(&format!("opt m.mlc --passes legalize{{target={target}}} --target {target} -o {target}.mlpackage"))
+            .ok();
+    }
+    folder
+}
+
+#[test]
+fn every_scheme_decodes_to_what_it_ran_as() {
+    let folder = folder();
+    for scheme in [
+        "w8",
+        "w8-tensor-asym",
+        "w8-asym-unsigned",
+        "w4",
+        "w4-block32",
+        "w4-block16-asym-refine",
+        "lut1",
+        "lut2",
+        "lut3",
+        "lut4",
+        "lut6",
+        "lut4-uniform",
+        "lut4-g16",
+        "lut4-g2-axis1",
+        "lut4-v2",
+        "lut4-pcs",
+        "lut3-i8",
+        "prune-75",
+        "prune-2:4",
+        "prune-70-block2",
+        "prune-50-channel",
+        "prune-t0.4",
+        "prune-2:4+w8",
+        "prune-75+lut4",
+        "prune-50+w4-block32",
+    ] {
+        let line =
+            format!("compress ios18.mlpackage --recipe {scheme} -o c.mlpackage --force --json");
+        let json = folder.line(&line).ok().json();
+        let report = &json["report"];
+        assert!(report["bytes"].as_u64() < report["bytes_before"].as_u64(), "{scheme}");
+        for row in report["weights"].as_array().unwrap() {
+            assert_ne!(row["scheme"], "none", "{scheme}: {row}");
+            assert!(row["mse"].as_f64().unwrap() < 0.2, "{scheme}: {row}");
+        }
+        folder.line("decompress c.mlpackage -o d.mlpackage --force -q").ok();
+        assert!(!folder.line("print d.mlpackage").ok().stdout.contains("constexpr"));
+        folder.line("verify d.mlpackage --source c.mlpackage --tolerance rtol=0").ok();
+        // Twice the same bytes, on one thread too.
+        folder.line(&line.replace("-o c.", "-o e.").replace("--json", "--jobs 1")).ok();
+        assert_eq!(folder.tree("c.mlpackage"), folder.tree("e.mlpackage"), "{scheme}");
+    }
+}
+
+#[test]
+fn older_versions_have_some_schemes_and_say_so_of_the_others() {
+    let folder = folder();
+    for scheme in ["w8", "w8-asym-unsigned", "lut4", "prune-60"] {
+        let line = format!(
+            "compress ios16.mlpackage --recipe {scheme} -o c.mlpackage --force --target ios16"
+        );
+        folder.line(&line).ok();
+        assert!(folder.line("inspect c.mlpackage").ok().stdout.contains("needs ios16"), "{scheme}");
+    }
+    let refused =
+        folder.refused(5, "compress ios16.mlpackage --recipe w4 -o no.mlpackage --target ios16");
+    assert!(refused.contains("iOS 18"), "{refused}");
+    // Without a target the package gets the version that it needs.
+    folder.line("compress ios16.mlpackage --recipe w4-block32 -o c.mlpackage --force").ok();
+    assert!(folder.line("inspect c.mlpackage").ok().stdout.contains("needs ios18"));
+}
+
+#[test]
+fn the_table_says_what_became_of_each_weight() {
+    let folder = folder();
+    let ran = folder
+        .line("compress ios18.mlpackage --recipe w4-block32 -o c.mlpackage --table t.csv")
+        .ok();
+    assert!(ran.stderr.contains("w4-block32") && ran.stderr.contains("SNR dB"), "{}", ran.stderr);
+    let table = String::from_utf8(folder.read("t.csv")).unwrap();
+    assert!(
+        table.starts_with("name,shape,users,scheme,bytes_before,bytes,bits,mse,snr_db"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), 3, "{table}");
+    // 66 is not divided by 32, and it is told what was done.
+    assert!(table.contains("blocks of 22 in place of 32"), "{table}");
+}
+
+#[test]
+fn recipes_come_from_files_too() {
+    let folder = folder();
+    folder.file("r.toml", "scheme = \"w8\"\n[[rule]]\nonly = [\"a\"]\nscheme = \"lut4\"\n");
+    let json = folder.line("compress m.mlc --recipe r.toml -o c.mlc --json").ok().json();
+    let rows = json["report"]["weights"].as_array().unwrap();
+    let scheme =
+        |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["scheme"].clone();
+    assert_eq!((scheme("a"), scheme("b")), ("lut4".into(), "w8".into()));
+    folder.file("bad.toml", "scheme = \"w9\"\n");
+    assert!(folder.refused(2, "compress m.mlc --recipe bad.toml -o no.mlc").contains("`w9`"));
+    assert!(folder.refused(2, "compress m.mlc --recipe w4-blok -o no.mlc").contains("block32"));
+    assert!(folder.refused(2, "compress m.mlc -o no.mlc").contains("--recipe"));
+    assert!(folder.refused(2, "compress m.mlc --recipe w8 --bits 3 -o no.mlc").contains("--bits"));
+}
+
+#[test]
+fn a_gate_keeps_bad_weights_out() {
+    let folder = folder();
+    let refused = folder.refused(1, "compress m.mlc --recipe lut1 --min-snr 30 -o no.mlc");
+    assert!(refused.contains("30 is asked for"), "{refused}");
+    folder.line("compress m.mlc --recipe w8 --min-snr 30 -o yes.mlc").ok();
+}
+
+#[test]
+fn weights_that_a_scheme_does_not_fit_are_told() {
+    let folder = Folder::new();
+    let odd = "func @main(%x: tensor<2x4xf32>) -> (y: tensor<2x2xf32>) {
+  %w = const [[1.0, nan, 2.0, 3.0], [1.0, 2.0, inf, 4.0]] : tensor<2x4xf32>
+  %y = linear %x, %w
+  return %y
+}
+";
+    folder.file("odd.mlc", odd).file("r.toml", "scheme = \"w8\"\nthreshold = 0\n");
+    let ran = folder.line("compress odd.mlc --recipe r.toml -o c.mlc --no-verify").ok();
+    assert!(ran.stderr.contains("2 elements are NaN or infinite"), "{}", ran.stderr);
+    let ran = folder.line("compress odd.mlc --recipe w8 -o d.mlc --no-verify").ok();
+    assert!(ran.stderr.contains("names no weight of the model"), "{}", ran.stderr);
+}
+
+#[test]
+fn compressed_weights_stay_and_shared_ones_stay_shared() {
+    let folder = folder();
+    folder.line("compress ios18.mlpackage --recipe w8 -o once.mlpackage").ok();
+    folder.line("compress once.mlpackage --recipe lut4 -o twice.mlpackage").ok();
+    folder.line("verify twice.mlpackage --source once.mlpackage --tolerance rtol=0").ok();
+    let body = model(3);
+    let (weights, function) = body.split_at(body.find("func").unwrap());
+    folder.file("two.mlc", format!("{weights}{function}{}", function.replace("@main", "@other")));
+    folder.line("opt two.mlc --passes legalize{target=ios18} -o two.mlpackage").ok();
+    folder.line("compress two.mlpackage --recipe w4-block32 -o small.mlpackage").ok();
+    folder.line("compress ios18.mlpackage --recipe w4-block32 -o one.mlpackage").ok();
+    let weights = |name: &str| {
+        let tree = folder.tree(name);
+        let file = tree.iter().find(|(path, _)| path.ends_with("weight.bin"));
+        file.map(|(_, bytes)| bytes.len()).unwrap()
+    };
+    assert_eq!(weights("small.mlpackage"), weights("one.mlpackage"));
+}
+
+#[test]
+fn budgets_choose_schemes() {
+    let folder = folder();
+    let run = |flags: &str| {
+        let line = format!("compress ios18.mlpackage {flags} -o c.mlpackage --force --json");
+        folder.line(&line).ok().json()["report"].clone()
+    };
+    let report = run("--max-bytes 6k");
+    assert!(report["bytes"].as_u64().unwrap() <= 6000, "{report}");
+    assert!(report["bytes"].as_u64().unwrap() > 4500, "a budget is used: {report}");
+    assert!(report["curve"].as_array().unwrap().len() > 3);
+    assert_eq!(run("--max-bytes 6k"), report);
+    let report = run("--bits 5");
+    assert!(report["bytes"].as_u64().unwrap() <= 8448 * 5 / 8, "{report}");
+    let report = run("--min-psnr 30");
+    assert!(report["outputs"][0][1]["snr_db"].as_f64().unwrap() >= 30.0, "{report}");
+    let refused = folder.refused(1, "compress ios18.mlpackage --max-bytes 100 -o no.mlpackage");
+    assert!(refused.contains("100 are asked for"), "{refused}");
+    assert!(folder.refused(2, "compress m.mlc --max-bytes 5X -o no.mlc").contains("no size"));
+}
+
+#[test]
+fn conversions_compress_as_their_last_step() {
+    let folder = Folder::new();
+    folder.file("model.pt2", linear().archive().v2());
+    folder.file("r.toml", "scheme = \"w8\"\nthreshold = 0\n");
+    folder.line("convert model.pt2 -o c.mlpackage --precision fp32 --recipe r.toml").ok();
+    let text = folder.line("print c.mlpackage").ok().stdout;
+    assert!(text.contains("constexpr"), "{text}");
+}

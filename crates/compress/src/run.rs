@@ -1,0 +1,165 @@
+//! Compresses the weights of a program.
+
+use std::collections::BTreeMap;
+
+use mlc_diag::{Diagnostic, Place, Severity, codes};
+use mlc_ir::{Action, FuncId, Node, Program, Rewriter};
+use mlc_pass::{Changed, PassCx, PassError, Record, Result};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use serde_json::{Map, Value as Json, json};
+
+use crate::encode::{Weight, encode};
+use crate::float::HalfOr;
+use crate::quality::Quality;
+use crate::scheme::Scheme;
+use crate::site::{Candidate, Selection, find};
+use crate::store::Stored;
+
+/// A weight that was compressed, and how well.
+pub(crate) struct Done {
+    stored: Stored,
+    bytes: u64,
+    quality: Quality,
+    notes: Vec<String>,
+}
+
+/// Why a weight stays as it is.
+pub(crate) enum Kept {
+    /// The scheme does not fit it.
+    Misfit(String),
+    /// It would be no smaller.
+    Larger(u64),
+}
+
+/// What a pass compresses, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job<'a> {
+    /// The name of the pass.
+    pub pass: &'static str,
+    /// Which weights.
+    pub selection: &'a Selection,
+    /// How.
+    pub scheme: &'a Scheme,
+    /// The least signal-to-noise ratio of a weight, in dB; below it the pass fails.
+    pub min_snr: Option<f64>,
+}
+
+/// Compresses the weights of the functions that `cx` names, each at most once however often it is
+/// used, and records what came of each. One weight a thread is in memory at a time, beside what is
+/// compressed.
+///
+/// # Errors
+/// A weight that decodes to something worse than `min_snr`, or whose elements cannot be read.
+pub fn run(program: &mut Program, cx: &mut PassCx, job: &Job<'_>) -> Result<Changed> {
+    let functions = cx.functions(program);
+    let (candidates, left) = find(program, &functions, job.selection);
+    let done: Vec<Result<Result<Done, Kept>>> = candidates
+        .par_iter()
+        .with_max_len(1)
+        .map(|(candidate, _)| compress(candidate, job.scheme))
+        .collect();
+    let mut stored: BTreeMap<(FuncId, Node), (Stored, String)> = BTreeMap::new();
+    let mut worst = Vec::new();
+    for ((candidate, sites), done) in candidates.into_iter().zip(done) {
+        let scheme = job.scheme.to_string();
+        match done? {
+            Ok(done) => {
+                cx.count("compressed", 1);
+                cx.record(row(&candidate, &scheme, &done));
+                if job.min_snr.is_some_and(|least| done.quality.snr_db < least) {
+                    worst.push((candidate.name.clone(), done.quality.snr_db));
+                }
+                for site in sites {
+                    let entry = (done.stored.clone(), candidate.name.clone());
+                    stored.insert((site.func, site.node), entry);
+                }
+            }
+            Err(why) => {
+                cx.count("left", 1);
+                let why = match why {
+                    Kept::Misfit(why) => why,
+                    Kept::Larger(bytes) => format!("{scheme} would take {bytes} bytes"),
+                };
+                cx.report(warning(&candidate.name, &format!("`{scheme}` does not fit: {why}")));
+                cx.record(stays(&candidate.name, &why));
+            }
+        }
+    }
+    for (name, why) in left {
+        cx.report(warning(&name, &why));
+        cx.record(stays(&name, &why));
+    }
+    if let (Some(least), Some((name, snr))) = (job.min_snr, worst.first()) {
+        let message = format!("`{name}` decodes with a ratio of {snr:.1} dB, {least} is asked for");
+        return Err(Diagnostic::new(codes::VERIFY_MISMATCH, message)
+            .note(format!("{} weights are below that", worst.len()))
+            .help("use more bits, smaller blocks, or leave them out with `skip`")
+            .into());
+    }
+    let mut changed = false;
+    for func in functions {
+        changed |= Rewriter::run::<PassError>(program, func, Some(job.pass), &mut |b, node| {
+            let Some((stored, name)) = stored.get(&(func, node)) else { return Ok(Action::Keep) };
+            Ok(Action::Replace(vec![stored.build(b, name)?]))
+        })?;
+    }
+    Ok(Changed::from(changed))
+}
+
+fn warning(name: &str, why: &str) -> Diagnostic {
+    let mut warning =
+        Diagnostic::new(codes::UNSUPPORTED_ARGUMENT, format!("`{name}` stays: {why}"));
+    warning.severity = Severity::Warning;
+    warning.places.push(Place::Argument(name.into()));
+    warning
+}
+
+fn compress(candidate: &Candidate, scheme: &Scheme) -> Result<Result<Done, Kept>> {
+    let tensor = &candidate.tensor;
+    let shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
+    let Some(float) = HalfOr::of(tensor.dtype()) else {
+        return Ok(Err(Kept::Misfit(format!("it is of {}", tensor.dtype()))));
+    };
+    let elements = float.read(&tensor.bytes()?);
+    let weight = Weight {
+        elements: &elements,
+        shape: &shape,
+        float,
+        output: candidate.axes.output,
+        input: candidate.axes.input,
+    };
+    let (encoded, notes) = match encode(weight, scheme) {
+        Ok(made) => made,
+        Err(misfit) => return Ok(Err(Kept::Misfit(misfit.to_string()))),
+    };
+    let bytes = encoded.bytes();
+    if bytes >= tensor.byte_len() {
+        return Ok(Err(Kept::Larger(bytes)));
+    }
+    let quality = Quality::of(&elements, &encoded.decode());
+    let stored = Stored::new(&encoded)?;
+    Ok(Ok(Done { stored, bytes, quality, notes }))
+}
+
+fn row(candidate: &Candidate, scheme: &str, done: &Done) -> Record {
+    let count = candidate.tensor.count().max(1);
+    let mut fields = Map::new();
+    fields.insert("shape".to_owned(), json!(candidate.tensor.shape()));
+    fields.insert("users".to_owned(), json!(candidate.users));
+    fields.insert("scheme".to_owned(), json!(scheme));
+    fields.insert("bytes_before".to_owned(), json!(candidate.tensor.byte_len()));
+    fields.insert("bytes".to_owned(), json!(done.bytes));
+    fields.insert("bits".to_owned(), json!(done.bytes as f64 * 8.0 / count as f64));
+    if let Ok(Json::Object(quality)) = serde_json::to_value(done.quality) {
+        fields.extend(quality);
+    }
+    fields.insert("note".to_owned(), json!(done.notes.join("; ")));
+    Record { name: candidate.name.clone(), fields }
+}
+
+fn stays(name: &str, why: &str) -> Record {
+    let mut fields = Map::new();
+    fields.insert("scheme".to_owned(), json!("none"));
+    fields.insert("note".to_owned(), json!(why));
+    Record { name: name.to_owned(), fields }
+}
