@@ -60,7 +60,7 @@ impl Prune {
     #[must_use]
     pub fn keep(&self, shape: &[usize], elements: &[f32]) -> Vec<bool> {
         match *self {
-            Self::Threshold(limit) => elements.iter().map(|x| f64::from(x.abs()) > limit).collect(),
+            Self::Threshold(limit) => elements.iter().map(|x| x.abs() > limit as f32).collect(),
             Self::Sparsity(t) => {
                 if t <= 0.0 {
                     return elements.iter().map(|&x| x != 0.0).collect();

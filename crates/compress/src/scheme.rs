@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn other_names_are_refused_with_what_is_near() {
         for (name, part) in [
-            ("w9", "use w8"),
+            ("w9", "use w4, w8"),
             ("lut5", "1, 2, 3, 4, 6 or 8"),
             ("w4-blok32", "`blok32` is none of"),
             ("lut4+w8", "lut4-i8"),

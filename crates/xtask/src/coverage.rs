@@ -92,6 +92,7 @@ fn payloads(text: &str) -> BTreeSet<String> {
             None => drop(found.insert(word(rest).to_owned())),
         }
     }
+    found.remove("");
     found
 }
 

@@ -57,7 +57,9 @@ pub struct Egraph {
     families: Vec<String>,
     /// Rules that are used besides.
     rules: Vec<String>,
+    /// Files with rules of the user's own.
     files: Vec<String>,
+    /// On how many programs each of those is tested before it is used.
     check: usize,
 }
 

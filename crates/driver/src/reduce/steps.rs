@@ -205,10 +205,11 @@ pub(super) fn yields(program: &Program) -> Parts {
             .filter(is_tensor)
             .collect();
         for (at, &result) in body.results.iter().enumerate() {
-            let place = made.iter().position(|&value| value == result).unwrap_or(made.len());
+            // Before parameters and constants there is nothing.
+            let Some(place) = made.iter().position(|&value| value == result) else { continue };
             let mut step = place / 2;
             while step > 0 {
-                parts.push(Part::Yield(id, at, made[place - 1 - (place - 1).min(step)]));
+                parts.push(Part::Yield(id, at, made[place - step]));
                 step /= 2;
             }
             if let Some((_, data)) = function.def(result) {
