@@ -44,11 +44,15 @@ pub(crate) fn compress(
     Ok(())
 }
 
+fn positive(flag: &str, number: f64) -> Result<f64, Diagnostics> {
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err(bad(flag, format!("{number} is no positive number")).into())
+    }
+}
+
 fn goal(args: &CompressArgs) -> Result<Goal, Diagnostics> {
-    let positive = |flag: &str, number: f64| match number.is_finite() && number > 0.0 {
-        true => Ok(number),
-        false => Err(bad(flag, format!("{number} is no positive number"))),
-    };
     if let Some(text) = &args.max_bytes {
         return Ok(Goal::Budget(Budget::Bytes(size(text)?)));
     }

@@ -61,13 +61,12 @@ pub struct Candidate {
     pub users: Vec<&'static str>,
 }
 
+/// Weights with their uses, and names of what is left with why.
+pub(crate) type Found = (Vec<(Candidate, Vec<Site>)>, Vec<(String, String)>);
+
 /// The weights that `selection` names, in order, with their uses; and those that are left although
 /// they are named, with why.
-pub(crate) fn find(
-    program: &Program,
-    functions: &[FuncId],
-    selection: &Selection,
-) -> (Vec<(Candidate, Vec<Site>)>, Vec<(String, String)>) {
+pub(crate) fn find(program: &Program, functions: &[FuncId], selection: &Selection) -> Found {
     let only: Vec<Selector> = selection.only.iter().map(Selector::new).collect();
     let skip: Vec<Selector> = selection.skip.iter().map(Selector::new).collect();
     let mut order: Vec<(Candidate, Vec<Site>)> = Vec::new();
