@@ -158,12 +158,6 @@ impl Command {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PrecisionArg {
-    Fp16,
-    Fp32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatesArg {
     /// Buffers that the model writes become states
     Buffers,
@@ -248,12 +242,16 @@ pub(crate) struct ProgramArgs {
     /// The oldest system the package must run on, such as ios17 or macos14
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
-    /// The float type to compute in
-    #[arg(long, default_value = "fp16")]
-    pub(crate) precision: PrecisionArg,
+    /// The float type to compute in: fp16, fp32, or auto[:snr=DB] for fp16 with as few ops in fp32 as
+    /// reach that ratio
+    #[arg(long, default_value = "fp16", value_name = "TYPE")]
+    pub(crate) precision: String,
     /// Keep ops in single precision: an op kind, a name glob or a module path
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) keep_fp32: Vec<String>,
+    /// The range that an input or a value lies in; half precision is planned for it
+    #[arg(long = "range", value_name = "NAME=LO..HI")]
+    pub(crate) ranges: Vec<String>,
     /// Effort of the optimizer, 0 to 3
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub(crate) level: u8,
@@ -279,6 +277,10 @@ pub(crate) struct CheckArgs {
     /// Do not compare with the source
     #[arg(long, conflicts_with = "verify")]
     pub(crate) no_verify: bool,
+    /// Compare and measure on these inputs: a file of tensors by input name, or a folder of such files,
+    /// one a call
+    #[arg(long, value_name = "SAFETENSORS|DIR")]
+    pub(crate) calib: Option<PathBuf>,
     /// When results agree: rtol=X or snr=DB
     #[arg(long, value_name = "TOLERANCE")]
     pub(crate) tolerance: Option<String>,

@@ -10,7 +10,7 @@ use mlc_driver::{
 };
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, FeatureArgs, PrecisionArg, RewritingArgs, Shared, StatesArg};
+use crate::args::{ConvertArgs, FeatureArgs, RewritingArgs, Shared, StatesArg};
 use crate::opt::{run_options, table};
 use crate::progress::Shower;
 use crate::render::{Output, say};
@@ -142,6 +142,25 @@ fn interface(args: &FeatureArgs, taken: &mut Taken) -> InterfaceOptions {
     }
 }
 
+/// What `--precision` says.
+fn precision(text: &str) -> Result<Precision, Diagnostics> {
+    let wrong = || {
+        bad("--precision", format!("`{text}` is no precision"))
+            .help("write `fp16`, `fp32`, `auto`, or `auto:snr=60`")
+    };
+    Ok(match text.split_once(':') {
+        None if text == "fp16" => Precision::Fp16,
+        None if text == "fp32" => Precision::Fp32,
+        None if text == "auto" => Precision::Auto(mlc_driver::AUTO_DB),
+        Some(("auto", rest)) => {
+            let ratio = rest.strip_prefix("snr=").and_then(|db| db.parse::<f64>().ok());
+            let ratio = ratio.filter(|db| db.is_finite() && *db > 0.0 && *db <= 140.0);
+            Precision::Auto(ratio.ok_or_else(wrong)?)
+        }
+        _ => return Err(wrong().into()),
+    })
+}
+
 fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagnostics> {
     let mut taken = Taken::default();
     let mut options = ConvertOptions::new(&args.input, &args.goal);
@@ -155,10 +174,7 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     options.interface = interface(&args.features, &mut taken);
     options.metadata = taken.all(&package.set_metadata, |text| pair("--set-metadata", text));
     options.levels = taken.one(levels(shared)).unwrap_or_default();
-    options.precision = match program.precision {
-        PrecisionArg::Fp16 => Precision::Fp16,
-        PrecisionArg::Fp32 => Precision::Fp32,
-    };
+    options.precision = taken.one(precision(&program.precision)).unwrap_or_default();
     options.states = match args.features.states {
         StatesArg::Buffers => StateMode::Buffers,
         StatesArg::All => StateMode::All,
@@ -166,6 +182,8 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     };
     options.state_globs.clone_from(&args.features.state);
     options.keep_fp32.clone_from(&program.keep_fp32);
+    options.ranges.clone_from(&program.ranges);
+    options.calib.clone_from(&check.calib);
     options.preset = match program.level {
         0 => Preset::O0,
         1 => Preset::O1,

@@ -66,7 +66,13 @@ pub(crate) fn lines(report: &ConvertReport, time: Duration, peak: Option<u64>) -
         0 => String::new(),
         n => format!(", {n} ops kept fp32"),
     };
-    lines.push(format!("precision {}{kept}", report.precision.as_str()));
+    let search = report.search.as_ref().map_or_else(String::new, |search| {
+        let reached =
+            search.reached_db.map_or("no difference".to_owned(), |db| format!("{db:.1} dB"));
+        let (count, runs) = (search.kept.len(), search.runs);
+        format!(", {reached} with {count} ops chosen in {runs} runs for {} dB", search.asked_db)
+    });
+    lines.push(format!("precision {}{kept}{search}", report.precision.as_str()));
     let shared = match report.shared_weights {
         0 => String::new(),
         n => format!(", {n} weights shared"),

@@ -129,6 +129,7 @@ codes! {
     // Numbers.
     INT_NARROWING = "int-narrowing", Warning, No, Numerics, "0.1.0";
     FP16_OVERFLOW_CONST = "fp16-overflow-const", Warning, No, Numerics, "0.1.0";
+    FP16_RANGE = "fp16-range", Note, No, Numerics, "0.1.0";
     VERIFY_MISMATCH = "verify-mismatch", Error, No, Numerics, "0.1.0";
     VERIFY_SKIPPED = "verify-skipped", Note, No, Numerics, "0.1.0";
     EVALUATION = "evaluation", Error, No, Numerics, "0.1.0";

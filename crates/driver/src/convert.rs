@@ -6,7 +6,7 @@ use mlc_coreml::emit::EmitOptions;
 use mlc_coreml::interface::ModelMetadata;
 use mlc_coreml::package::Existing;
 use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes};
-use mlc_ir::{ParamKind, Program};
+use mlc_ir::{FuncId, ParamKind, Program};
 use mlc_pass::{Observer, Preset, RunOptions};
 use mlc_target::Target;
 use mlc_tensor::Tensor;
@@ -20,13 +20,15 @@ use crate::interface::{InterfaceOptions, Pinned};
 use crate::levels::Levels;
 use crate::lowered::{Lowered, Request};
 use crate::opt::PassRunReport;
+use crate::reference::{self, Reference, Runner};
 use crate::rewriting::{Rewriting, RewrittenOp};
+use crate::search::SearchReport;
 use crate::sizes::Sizes;
 use crate::verify::{self, VerifyOptions, VerifyReport, main_of};
 use crate::{Driver, Kind, Loaded, SourceOptions, forecast, interface, output};
 
 /// The float type a package computes in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Half.
@@ -34,7 +36,12 @@ pub enum Precision {
     Fp16,
     /// Single.
     Fp32,
+    /// Half, and single for as few ops as give this signal-to-noise ratio, in dB.
+    Auto(f64),
 }
+
+/// The ratio that `--precision auto` asks for by itself, in dB.
+pub const AUTO_DB: f64 = 60.0;
 
 impl Precision {
     /// The word that `--precision` takes.
@@ -43,7 +50,13 @@ impl Precision {
         match self {
             Self::Fp16 => "fp16",
             Self::Fp32 => "fp32",
+            Self::Auto(_) => "auto",
         }
+    }
+
+    /// The type that ops get which nothing else is said of.
+    pub(crate) fn most(self) -> &'static str {
+        if self == Self::Fp32 { "fp32" } else { "fp16" }
     }
 }
 
@@ -73,6 +86,10 @@ pub struct ConvertOptions {
     pub interface: InterfaceOptions,
     /// Ops that stay in single precision.
     pub keep_fp32: Vec<String>,
+    /// Ranges that inputs and values lie in, as `name=lo..hi`.
+    pub ranges: Vec<String>,
+    /// A file or folder of `*.safetensors` with inputs to compare and measure on.
+    pub calib: Option<PathBuf>,
     /// Keys and values for the package: `author`, `license`, `version`, `description` have fields
     /// of their own.
     pub metadata: Vec<(String, String)>,
@@ -123,6 +140,8 @@ impl ConvertOptions {
             state_globs: Vec::new(),
             interface: InterfaceOptions::default(),
             keep_fp32: Vec::new(),
+            ranges: Vec::new(),
+            calib: None,
             metadata: Vec::new(),
             preset: Preset::O2,
             passes: None,
@@ -185,6 +204,9 @@ pub struct ConvertReport {
     pub precision: Precision,
     /// Ops that were kept in single precision.
     pub kept_fp32: u64,
+    /// What the search for `auto` came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
     /// Bytes of the model file.
     pub model_bytes: u64,
     /// Bytes of the weight file.
@@ -238,11 +260,16 @@ impl Driver {
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         let pinned = interface::apply(&mut source, &main, &asked)?;
-        let request = Request { options, main: &main, pinned: &pinned };
+        let measured = measure(&source, (&main, &pinned), options, &mut notes)?;
+        let runs = measured.as_ref().map(|measured| &measured.reference);
+        let request = Request { options, main: &main, pinned: &pinned, runs };
         let lowered = self.lower(&source, request, observer)?;
         notes.extend(lowered.report.diagnostics.clone());
         notes.extend(interface::single_features(&lowered.program, &main, lowered.opset));
-        let verified = compare(&source, &lowered.program, (&main, &pinned), options, &mut notes)?;
+        let verified = match &measured {
+            Some(measured) => compare(&source, measured, &lowered.program, options, &mut notes)?,
+            None => None,
+        };
         let notes = options.levels.apply(notes);
         if notes.has_errors() {
             return Err(notes);
@@ -312,20 +339,30 @@ const STATE_STEPS: usize = 4;
 /// Seconds that may be spent on sizes beside the default one.
 const OTHER_SIZES: f64 = 10.0;
 
-fn compare(
+/// Runs of the source, and how results are compared with them.
+struct Measured {
+    reference: Reference,
+    func: FuncId,
+    settings: VerifyOptions,
+}
+
+/// Runs the source, unless that was not asked for or would take long.
+fn measure(
     model: &Loaded,
-    lowered: &Program,
     (main, pinned): (&str, &Pinned),
     options: &ConvertOptions,
     notes: &mut Diagnostics,
-) -> Result<Option<VerifyReport>, Diagnostics> {
+) -> Result<Option<Measured>, Diagnostics> {
     let source = &model.program;
-    let Some(samples) = options.verify else { return Ok(None) };
     let Some(func) = source.function(main) else { return Ok(None) };
+    let automatic = matches!(options.precision, Precision::Auto(_));
+    let Some(samples) = options.verify.or(automatic.then_some(1)) else { return Ok(None) };
+    let given = options.calib.as_deref().map_or(Ok(Vec::new()), reference::calibration)?;
+    let samples = if given.is_empty() { samples } else { given.len() };
     let function = &source.functions[func];
     let one = forecast::verify_seconds(source, function, &Sizes::default());
     let seconds = samples.max(1) as f64 * one;
-    if seconds > 60.0 && !options.force_verify {
+    if seconds > 60.0 && !options.force_verify && !automatic {
         let message = format!("comparing with the source would take about {seconds:.0} s (±×3)");
         notes.push(
             Diagnostic::new(codes::VERIFY_SKIPPED, message)
@@ -340,6 +377,7 @@ fn compare(
     let tolerance = options.tolerance.unwrap_or(match options.precision {
         _ if options.recipe.is_some() => verify::LOSSY,
         Precision::Fp32 if !keeps && !pinned.has_half() => verify::SINGLE,
+        Precision::Auto(asked) if !keeps && !pinned.has_half() => Tolerance::SnrDb(asked),
         _ => verify::HALF,
     });
     let steps = if keeps { STATE_STEPS } else { 1 };
@@ -349,10 +387,29 @@ fn compare(
         .filter(|(key, feature)| feature.image.is_some() && is_input(&key.name))
         .map(|(key, _)| key.name.clone())
         .collect();
-    let other_sizes = Some(if options.force_verify { f64::INFINITY } else { OTHER_SIZES });
+    let other_sizes = match options.precision {
+        // The ratio was reached at the default size.
+        Precision::Auto(_) => None,
+        _ => Some(if options.force_verify { f64::INFINITY } else { OTHER_SIZES }),
+    };
     let settings =
         VerifyOptions { samples, tolerance, seed: options.seed, steps, other_sizes, images };
-    match verify::verify_programs(source, lowered, main, &settings) {
+    let reference = Runner::new(source, func, &settings).reference(&given)?;
+    Ok(Some(Measured { reference, func, settings }))
+}
+
+fn compare(
+    model: &Loaded,
+    measured: &Measured,
+    lowered: &Program,
+    options: &ConvertOptions,
+    notes: &mut Diagnostics,
+) -> Result<Option<VerifyReport>, Diagnostics> {
+    if options.verify.is_none() {
+        return Ok(None);
+    }
+    let Measured { reference, func, settings } = measured;
+    match verify::verify_against(reference, (&model.program, *func), lowered, settings) {
         Ok(report) => {
             for why in &report.skipped {
                 let message = format!("not compared at {why}");
@@ -409,6 +466,7 @@ fn describe(
         },
         precision: options.precision,
         kept_fp32: kept,
+        search: lowered.search.clone(),
         model_bytes: 0,
         weight_bytes: 0,
         shared_weights: 0,
@@ -449,9 +507,11 @@ fn metadata(
         record.insert("mlc.pipeline".to_owned(), lowered.pipeline.clone());
         record.insert("mlc.precision".to_owned(), options.precision.as_str().to_owned());
         let flags = format!(
-            "{:?}{:?}{:?}{:?}{:?}{:?}",
+            "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
             lowered.opset,
+            options.precision,
             options.keep_fp32,
+            options.ranges,
             options.interface,
             options.state_globs,
             options.metadata,

@@ -27,8 +27,10 @@ mod output;
 mod overflow;
 mod pipeline;
 mod reduce;
+mod reference;
 mod rewriting;
 mod run;
+mod search;
 mod sizes;
 mod tables;
 mod verify;
@@ -49,7 +51,7 @@ pub use compare::{Distance, Tolerance, distance};
 pub use compress::{
     Budget, CompressOptions, CompressReport, CurvePoint, Goal, Recipe, Rule, WeightRow, csv,
 };
-pub use convert::{ConvertOptions, ConvertReport, Precision, TargetReport};
+pub use convert::{AUTO_DB, ConvertOptions, ConvertReport, Precision, TargetReport};
 pub use feature::{FeatureReport, FlexibleReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
 pub use input::{Kind, Loaded, Origin, SourceOptions, sniff};
@@ -61,10 +63,10 @@ pub use levels::{Level, Levels};
 pub use lowering::Lowerings;
 pub use opt::{OptOptions, OptReport, PassRunReport};
 pub use output::{check_output, write_text};
-pub use pipeline::{Narrowing, compose};
 pub use reduce::{Fault, ReduceOptions, ReduceReport};
 pub use rewriting::{Rewriting, RewrittenOp};
 pub use run::{OutputReport, RunOptions, RunReport};
+pub use search::SearchReport;
 pub use tables::{
     CodeRow, FrontendReport, OpRow, RuleRow, TargetRow, codes_table, explain, frontends, ops_table,
     rules_table, targets_table,

@@ -6,10 +6,12 @@ use mlc_ir::Program;
 use mlc_pass::{Observer, PassManager, Pipeline, Report, RunOptions};
 use mlc_target::{Opset, Target};
 
-use crate::convert::{ConvertOptions, is_text};
+use crate::convert::{ConvertOptions, Precision, is_text};
 use crate::interface::Pinned;
 use crate::opt::printer;
-use crate::pipeline::{self, Narrowing, compose};
+use crate::pipeline::{self, Narrowing};
+use crate::reference::{self, Reference};
+use crate::search::{self, Search, SearchReport};
 use crate::verify::EvaluatorCheck;
 use crate::{Driver, Loaded};
 
@@ -21,6 +23,26 @@ pub(crate) struct Lowered {
     pub(crate) because: Vec<String>,
     pub(crate) report: Report,
     pub(crate) pipeline: String,
+    /// What the search for `--precision auto` came to.
+    pub(crate) search: Option<SearchReport>,
+}
+
+/// The way from the source to `legalize`.
+struct Plan {
+    program: Program,
+    /// The passes that have run on it.
+    done: Option<(Pipeline, Report)>,
+    /// Those that have not.
+    rest: Pipeline,
+}
+
+impl Plan {
+    fn whole(&self) -> Pipeline {
+        match &self.done {
+            Some((done, _)) => done.clone().then(self.rest.clone()),
+            None => self.rest.clone(),
+        }
+    }
 }
 
 /// What a source is lowered for.
@@ -31,6 +53,8 @@ pub(crate) struct Request<'a> {
     pub(crate) main: &'a str,
     /// The element types that its inputs and outputs must have.
     pub(crate) pinned: &'a Pinned,
+    /// What the source computes, where it was run.
+    pub(crate) runs: Option<&'a Reference>,
 }
 
 /// Sees nothing.
@@ -47,20 +71,62 @@ impl Driver {
         observer: &mut dyn Observer,
     ) -> Result<Lowered, Diagnostics> {
         let options = request.options;
-        let narrowing = Narrowing {
-            to: options.precision.as_str(),
+        let mut narrowing = Narrowing {
+            to: options.precision.most(),
             keep: options.keep_fp32.clone(),
+            ranges: options.ranges.clone(),
             target: options.target.map(Target::opset),
+            level: options.preset,
         };
+        let runs = request.runs.filter(|_| options.precision != Precision::Fp32);
+        narrowing.ranges.extend(runs.into_iter().flat_map(|runs| reference::ranges(&runs.seen)));
         let own = options.passes.as_deref();
-        let mut front = compose(options.preset, own, &narrowing, &options.rewriting)?;
+        let front = pipeline::front(options.preset, own, narrowing.target, &options.rewriting)?;
+        let mut plan = Plan { program: source.program.clone(), done: None, rest: front };
+        let mut found = None;
+        if let (Precision::Auto(asked), Some(runs)) = (options.precision, runs) {
+            found = Some(self.choose(
+                &mut plan,
+                &mut narrowing,
+                (asked, runs),
+                (source, request.main),
+            )?);
+        }
+        plan.rest = plan.rest.then(pipeline::narrowing(&narrowing)?);
         if let Some(recipe) = &options.recipe {
-            front = front.then(Pipeline::parse(&recipe.pipeline(None))?);
+            plan.rest = plan.rest.then(Pipeline::parse(&recipe.pipeline(None))?);
         }
-        match &options.run {
-            None => self.search(source, (&front, request), observer),
-            Some(run) => self.watched(source, (&front, request, run), observer),
-        }
+        let mut lowered = match &options.run {
+            None => self.search(source, (&plan, request), observer),
+            Some(run) => self.watched(source, (&plan, request, run), observer),
+        }?;
+        lowered.search = found;
+        Ok(lowered)
+    }
+
+    /// Runs the passes before `precision`, and finds the ops that have to stay in single precision.
+    fn choose(
+        &self,
+        plan: &mut Plan,
+        narrowing: &mut Narrowing,
+        (asked, runs): (f64, &Reference),
+        from: (&Loaded, &str),
+    ) -> Result<SearchReport, Diagnostics> {
+        let front = std::mem::take(&mut plan.rest);
+        let report = PassManager::new(self.passes())
+            .run(&front, &mut plan.program)
+            .map_err(|failure| failure.diagnostics)?;
+        let (source, main) = (&from.0.program, from.1);
+        let (Some(func), Some(at)) = (plan.program.function(main), source.function(main)) else {
+            let message = format!("there is no function `{main}` to measure");
+            return Err(Diagnostic::new(codes::BAD_ARGUMENT, message).into());
+        };
+        search::name_results(&mut plan.program, func);
+        let (driver, program, source) = (self, &plan.program, &source.functions[at]);
+        let found = Search { driver, program, func, source, runs, narrowing }.run(asked)?;
+        narrowing.keep.extend(found.kept.iter().map(|name| search::selector(name)));
+        plan.done = Some((front, report));
+        Ok(found)
     }
 
     /// Runs the passes for each version of Core ML that comes into question, oldest first, until one
@@ -68,15 +134,18 @@ impl Driver {
     fn search(
         &self,
         source: &Loaded,
-        (front, request): (&Pipeline, Request<'_>),
+        (plan, request): (&Plan, Request<'_>),
         observer: &mut dyn Observer,
     ) -> Result<Lowered, Diagnostics> {
         let options = request.options;
-        let mut program = source.program.clone();
-        let mut report = PassManager::new(self.passes())
+        let mut program = plan.program.clone();
+        let mut report = plan.done.as_ref().map_or_else(Report::default, |(_, done)| done.clone());
+        let ran = PassManager::new(self.passes())
             .observer(observer)
-            .run(front, &mut program)
+            .run(&plan.rest, &mut program)
             .map_err(|failure| failure.diagnostics)?;
+        report.runs.extend(ran.runs);
+        report.diagnostics.extend(ran.diagnostics);
         let attempt = |opset| {
             let back = pipeline::legalization(opset, options.preset)?;
             let package = EmitOptions { opset, ..source.package.clone() };
@@ -111,8 +180,8 @@ impl Driver {
         let (program, later, back) = if opset == needs { made } else { attempt(opset)? };
         report.runs.extend(later.runs);
         report.diagnostics.extend(later.diagnostics);
-        let pipeline = front.clone().then(back).to_string();
-        Ok(Lowered { program, opset, needs, because, report, pipeline })
+        let pipeline = plan.whole().then(back).to_string();
+        Ok(Lowered { program, opset, needs, because, report, pipeline, search: None })
     }
 
     /// Runs the whole pipeline once, the way `run` says, for the version that [`Self::search`] finds,
@@ -120,16 +189,17 @@ impl Driver {
     fn watched(
         &self,
         source: &Loaded,
-        (front, request, run): (&Pipeline, Request<'_>, &RunOptions),
+        (plan, request, run): (&Plan, Request<'_>, &RunOptions),
         observer: &mut dyn Observer,
     ) -> Result<Lowered, Diagnostics> {
         let options = request.options;
-        let found = self.search(source, (front, request), &mut Quiet).ok();
+        let found = self.search(source, (plan, request), &mut Quiet).ok();
         let asked = options.target.map(Target::opset);
         let newest = Opset::ALL[Opset::ALL.len() - 1];
         let opset = asked.or(found.as_ref().map(|f| f.opset)).unwrap_or(newest);
-        let pipeline = front.clone().then(pipeline::legalization(opset, options.preset)?);
-        let mut program = source.program.clone();
+        let back = pipeline::legalization(opset, options.preset)?;
+        let pipeline = plan.rest.clone().then(back.clone());
+        let mut program = plan.program.clone();
         let mut check = EvaluatorCheck;
         let report = PassManager::new(self.passes())
             .options(RunOptions { printer: Some(printer), ..run.clone() })
@@ -148,7 +218,8 @@ impl Driver {
             }
         }
         let (needs, because) = found.map_or((opset, Vec::new()), |f| (f.needs, f.because));
-        Ok(Lowered { program, opset, needs, because, report, pipeline: pipeline.to_string() })
+        let pipeline = plan.whole().then(back).to_string();
+        Ok(Lowered { program, opset, needs, because, report, pipeline, search: None })
     }
 
     fn legalize(

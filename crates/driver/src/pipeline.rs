@@ -8,39 +8,56 @@ use crate::rewriting::Rewriting;
 
 /// The float type that the program computes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Narrowing {
+pub(crate) struct Narrowing {
     /// `fp16` or `fp32`.
-    pub to: &'static str,
+    pub(crate) to: &'static str,
     /// Ops that stay in single precision: op kinds, name globs, module paths.
-    pub keep: Vec<String>,
+    pub(crate) keep: Vec<String>,
+    /// Ranges of inputs and values, as `name=lo..hi`.
+    pub(crate) ranges: Vec<String>,
     /// The version of Core ML that was asked for: some ops compute in half precision only from one on.
-    pub target: Option<Opset>,
+    pub(crate) target: Option<Opset>,
+    /// Whether to clean up afterwards.
+    pub(crate) level: Preset,
 }
 
-/// The passes that do not depend on the target: those of the preset or the user's own, and the
-/// precision.
+/// The passes before `precision`: those of the preset or the user's own.
 ///
 /// # Errors
 /// The user's pipeline cannot be parsed, or has no use for the rules of files.
-pub fn compose(
+pub(crate) fn front(
     level: Preset,
     own: Option<&str>,
-    narrowing: &Narrowing,
+    target: Option<Opset>,
     rewriting: &Rewriting,
 ) -> Result<Pipeline, Diagnostics> {
     let mut front = match own {
         Some(text) => Pipeline::parse_named(text, "--passes")?,
         None => preset(level)?,
     };
-    rewriting.hand_to(&mut front, narrowing.target)?;
-    let keep = narrowing.keep.iter().map(|k| format!("{k:?}")).collect::<Vec<_>>().join(",");
+    rewriting.hand_to(&mut front, target)?;
+    Ok(front)
+}
+
+/// The passes that choose float types.
+///
+/// # Errors
+/// A selector or a range has no text form.
+pub(crate) fn narrowing(narrowing: &Narrowing) -> Result<Pipeline, Diagnostics> {
+    let list = |texts: &[String]| {
+        texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(",")
+    };
+    let keep = list(&narrowing.keep);
+    let ranges = match &narrowing.ranges[..] {
+        [] => String::new(),
+        ranges => format!(",ranges=[{}]", list(ranges)),
+    };
     let target = narrowing.target.map_or_else(String::new, |opset| format!(",target={opset}"));
-    let precision = format!("precision{{to={},keep=[{keep}]{target}}}", narrowing.to);
-    let tail = match level {
+    let precision = format!("precision{{to={},keep=[{keep}]{ranges}{target}}}", narrowing.to);
+    Pipeline::parse(&match narrowing.level {
         Preset::O0 => precision,
         _ => format!("{precision},cleanup"),
-    };
-    Ok(front.then(Pipeline::parse(&tail)?))
+    })
 }
 
 /// The passes that make a program legal for `opset`.

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use mlc_diag::{Diagnostic, Diagnostics, codes};
-use mlc_eval::{Array, EvalError, EvalValue, Evaluator, States};
+use mlc_eval::{Array, EvalError, EvalValue, Evaluator};
 use mlc_ir::{FuncId, Function, Op, Program};
 use mlc_pass::{NumbersCheck, Numerics};
 use mlc_tensor::DType;
 use serde::Serialize;
 
 use crate::compare::{Distance, Tolerance, distance};
-use crate::feed::{self, Feed, Feeds};
 use crate::overflow::{self, Overflow};
+use crate::reference::{Call, Reference, Runner};
 use crate::sizes::Sizes;
 use crate::{Driver, Kind, forecast};
 
@@ -73,7 +73,7 @@ pub struct VerifyReport {
     pub skipped: Vec<String>,
 }
 
-fn evaluation(what: &str, error: &EvalError) -> Diagnostics {
+pub(crate) fn evaluation(what: &str, error: &EvalError) -> Diagnostics {
     let mut diagnostic = Diagnostic::new(codes::EVALUATION, format!("{what}: {error}"));
     if let EvalError::InOp { at, .. } = error {
         diagnostic = diagnostic.note(format!("at {at}"));
@@ -92,11 +92,29 @@ pub fn verify_programs(
     name: &str,
     options: &VerifyOptions,
 ) -> Result<VerifyReport, Diagnostics> {
-    let (Some(f), Some(g)) = (reference.function(name), got.function(name)) else {
-        let message = format!("both programs need a function `{name}`");
-        return Err(Diagnostic::new(codes::BAD_ARGUMENT, message).into());
-    };
-    let function = &reference.functions[f];
+    let Some(func) = reference.function(name) else { return Err(missing(name)) };
+    let runs = Runner::new(reference, func, options).reference(&[])?;
+    verify_against(&runs, (reference, func), got, options)
+}
+
+fn missing(name: &str) -> Diagnostics {
+    let message = format!("both programs need a function `{name}`");
+    Diagnostic::new(codes::BAD_ARGUMENT, message).into()
+}
+
+/// Compares the function of the same name with runs of this one, and at other sizes with runs that are
+/// made for it.
+///
+/// # Errors
+/// Like [`verify_programs`].
+pub(crate) fn verify_against(
+    runs: &Reference,
+    (reference, func): (&Program, FuncId),
+    got: &Program,
+    options: &VerifyOptions,
+) -> Result<VerifyReport, Diagnostics> {
+    let function = &reference.functions[func];
+    let Some(g) = got.function(&function.name) else { return Err(missing(&function.name)) };
     let mut report = VerifyReport {
         samples: Vec::new(),
         worst: Distance::zero(),
@@ -105,33 +123,25 @@ pub fn verify_programs(
         skipped: Vec::new(),
     };
     let mut found = Diagnostics::new();
-    let masks: Vec<bool> = crate::masks::masks(function)
-        .into_iter()
-        .zip(&function.params)
-        .filter(|(_, param)| param.kind == mlc_ir::ParamKind::Input)
-        .map(|(mask, _)| mask)
-        .collect();
-    let pair = Pair { reference: (reference, f), got: (got, g), options, masks };
-    for sample in 0..options.samples.max(1) as u64 {
-        let seed = options.seed.wrapping_add(sample.wrapping_mul(1_000_003));
-        match pair.sample(seed, &Sizes::default(), &mut report, &mut found)? {
-            Ok(()) => {}
-            Err(error) => return Err(evaluation("reference", &error)),
-        }
+    let pair = Pair { function, got: (got, g), options };
+    for calls in &runs.samples {
+        pair.sample(calls, "", &mut report, &mut found)?;
     }
+    let runner = Runner::new(reference, func, options);
+    let others = options.other_sizes.map(|_| Sizes::others(reference, function));
     let mut left = options.other_sizes.unwrap_or(0.0);
-    for sizes in Sizes::others(reference, function) {
+    for sizes in others.into_iter().flatten() {
         let seconds = forecast::verify_seconds(reference, function, &sizes);
-        if options.other_sizes.is_none() {
-            break;
-        }
         if seconds > left {
             report.skipped.push(format!("{} would take about {seconds:.0} s", sizes.text()));
             continue;
         }
         left -= seconds;
-        if let Err(error) = pair.sample(options.seed, &sizes, &mut report, &mut found)? {
-            report.skipped.push(format!("{}: the source itself fails, {error}", sizes.text()));
+        match runner.at(options.seed, &sizes)? {
+            Ok(calls) => pair.sample(&calls, &sizes.text(), &mut report, &mut found)?,
+            Err(error) => {
+                report.skipped.push(format!("{}: the source itself fails, {error}", sizes.text()));
+            }
         }
     }
     for sample in &report.samples {
@@ -143,51 +153,32 @@ pub fn verify_programs(
     if report.agrees { Ok(report) } else { Err(found) }
 }
 
-/// Two programs that are compared.
+/// A program that is compared with runs of a function.
 struct Pair<'a> {
-    reference: (&'a Program, FuncId),
+    function: &'a Function,
     got: (&'a Program, FuncId),
     options: &'a VerifyOptions,
-    /// Which inputs are masks.
-    masks: Vec<bool>,
 }
 
 impl Pair<'_> {
-    /// Compares all steps of one sample. Gives why the reference cannot be evaluated, if it cannot.
+    /// Compares all calls of one sample.
     fn sample(
         &self,
-        seed: u64,
-        sizes: &Sizes,
+        calls: &[Call],
+        sizes: &str,
         report: &mut VerifyReport,
         found: &mut Diagnostics,
-    ) -> Result<Result<(), EvalError>, Diagnostics> {
-        let ((reference, f), (got, g)) = (self.reference, self.got);
-        let function = &reference.functions[f];
-        let mut before = Evaluator::new(reference, f);
+    ) -> Result<(), Diagnostics> {
+        let (got, g) = self.got;
         let mut after = Evaluator::new(got, g);
-        let mut states = before.initial_states().map_err(|e| evaluation("reference", &e))?;
-        let mut new_states = after.initial_states().map_err(|e| evaluation("result", &e))?;
-        for step in 0..self.options.steps.max(1) as u64 {
-            let seed = seed.wrapping_add(step.wrapping_mul(7919));
-            let images = self.options.images.iter();
-            let named: Vec<(String, Feed)> =
-                images.map(|name| (name.clone(), Feed::Pixels(seed))).collect();
-            let default = Feed::Random(seed);
-            let plan = Feeds { named: &named, default: &default, sizes };
-            let mut inputs = feed::inputs(reference, function, &plan)?;
-            for (input, _) in inputs.iter_mut().zip(&self.masks).filter(|(_, mask)| **mask) {
-                limit(input, 1).map_err(|e| evaluation("inputs", &e))?;
-            }
-            let (inputs, expected) = match run_reference(&mut before, inputs, &mut states) {
-                Ok(made) => made,
-                Err(error) => return Ok(Err(error)),
-            };
-            let inputs = adapt(&inputs, &got.functions[g])?;
-            let start = new_states.clone();
-            let outputs =
-                after.run(&inputs, &mut new_states).map_err(|e| evaluation("result", &e))?;
-            let mut compared = compare(function, (&expected, &outputs), self.options, found);
-            compared.sizes = sizes.text();
+        let mut states = after.initial_states().map_err(|e| evaluation("result", &e))?;
+        for call in calls {
+            let inputs = adapt(&call.inputs, &got.functions[g])?;
+            let start = states.clone();
+            let outputs = after.run(&inputs, &mut states).map_err(|e| evaluation("result", &e))?;
+            let both = (&call.outputs[..], &outputs[..]);
+            let mut compared = compare(self.function, both, self.options, found);
+            sizes.clone_into(&mut compared.sizes);
             if compared.outputs.iter().any(|(_, distance)| distance.non_finite > 0)
                 && let Some(overflow) = overflow::first(got, g, &inputs, start)
             {
@@ -195,39 +186,13 @@ impl Pair<'_> {
             }
             report.samples.push(compared);
         }
-        Ok(Ok(()))
+        Ok(())
     }
-}
-
-/// Runs the reference, with ones and zeros for integers if random ones turn out to be no indices, with
-/// zeros if those are none either, and with floats below 1 if indices are made from floats. Gives the
-/// inputs that were used, too.
-fn run_reference(
-    evaluator: &mut Evaluator<'_>,
-    mut inputs: Vec<Array>,
-    states: &mut States,
-) -> Result<(Vec<Array>, Vec<EvalValue>), EvalError> {
-    // A run that fails may have written states before it did.
-    let start = states.clone();
-    let mut outputs = evaluator.run(&inputs, states);
-    for greatest in [1, 0] {
-        if outputs.as_ref().is_err_and(is_undefined) {
-            inputs.iter_mut().try_for_each(|input| limit(input, greatest))?;
-            states.clone_from(&start);
-            outputs = evaluator.run(&inputs, states);
-        }
-    }
-    if outputs.as_ref().is_err_and(is_undefined) {
-        inputs.iter_mut().try_for_each(keep_fraction)?;
-        states.clone_from(&start);
-        outputs = evaluator.run(&inputs, states);
-    }
-    Ok((inputs, outputs?))
 }
 
 /// The numbers of an output: elements, or the probabilities of labels. None for a label: it follows
 /// from the probabilities, and equal ones may swap places.
-fn numbers(function: &Function, at: usize, value: &EvalValue) -> Option<Array> {
+pub(crate) fn numbers(function: &Function, at: usize, value: &EvalValue) -> Option<Array> {
     let result = function.regions[function.body].results[at];
     let label = function.def(result).is_some_and(|(_, data)| {
         matches!(data.op, Op::Classify(_)) && data.results.first() == Some(&result)
@@ -262,40 +227,9 @@ fn explain(overflow: &Overflow) -> Diagnostic {
     .fix(format!("--keep-fp32 {selector}"))
 }
 
-fn is_undefined(error: &EvalError) -> bool {
-    match error {
-        EvalError::Undefined(_) => true,
-        EvalError::InOp { error, .. } => is_undefined(error),
-        _ => false,
-    }
-}
-
-/// Integers of at most `greatest`, 0 or 1. Each row begins with the greatest: many inputs of ones and
-/// zeros are masks, and a row of zeros alone hides everything.
-fn limit(input: &mut Array, greatest: i64) -> Result<(), EvalError> {
-    if input.dtype().is_int() {
-        let row = input.shape().last().copied().unwrap_or(1).max(1);
-        let limited = |(at, x): (usize, i64)| {
-            if at % row == 0 { greatest } else { x.rem_euclid(4).min(greatest) }
-        };
-        let values = input.to_i64s()?.into_iter().enumerate().map(limited).collect();
-        *input = Array::from_i64s(input.dtype(), input.shape(), values)?;
-    }
-    Ok(())
-}
-
-/// The fractions of floats, without their signs.
-fn keep_fraction(input: &mut Array) -> Result<(), EvalError> {
-    if input.dtype().is_float() {
-        let values = input.to_f64s()?.into_iter().map(|x| x.abs().fract()).collect();
-        *input = Array::from_f64s(input.dtype(), input.shape(), values)?;
-    }
-    Ok(())
-}
-
 /// Inputs for the lowered function: the same values under the shapes it declares (a scalar has
 /// become a vector of one).
-fn adapt(inputs: &[Array], function: &Function) -> Result<Vec<Array>, Diagnostics> {
+pub(crate) fn adapt(inputs: &[Array], function: &Function) -> Result<Vec<Array>, Diagnostics> {
     let args = &function.regions[function.body].args;
     let types: Vec<_> = function
         .params

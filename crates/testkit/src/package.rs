@@ -59,7 +59,7 @@ pub fn convert_model(driver: &Driver, path: &Path, name: &str, folder: &Path) ->
                 driver.convert(&options, &mut Silent).map(drop)
             };
             let tolerance = match precision {
-                Precision::Fp16 => Tolerance::SnrDb(35.0),
+                Precision::Fp16 | Precision::Auto(_) => Tolerance::SnrDb(35.0),
                 Precision::Fp32 => Tolerance::Relative(1e-4),
             };
             made.add(twice(&package, &source, tolerance, write), &format!("{opset} {precision:?}"));

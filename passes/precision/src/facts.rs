@@ -6,6 +6,8 @@ use half::f16;
 use mlc_pass::Result;
 use mlc_tensor::{DType, Recipe, Source, Tensor};
 
+use crate::interval::Interval;
+
 /// The greatest finite number of half precision.
 pub(crate) const MAX: f64 = 65504.0;
 
@@ -34,66 +36,117 @@ pub(crate) struct Facts {
     pub(crate) coarse: bool,
 }
 
+/// The finite elements of a constant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Span {
+    lo: f64,
+    hi: f64,
+    /// Whether there are others.
+    only: bool,
+}
+
+impl Span {
+    const NONE: Self = Self { lo: f64::INFINITY, hi: f64::NEG_INFINITY, only: true };
+
+    fn with(self, x: f64) -> Self {
+        if x.is_finite() {
+            Self { lo: self.lo.min(x), hi: self.hi.max(x), ..self }
+        } else {
+            Self { only: false, ..self }
+        }
+    }
+
+    fn join(self, other: Self) -> Self {
+        let only = self.only && other.only;
+        Self { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi), only }
+    }
+
+    fn of(tensor: &Tensor) -> Result<Self> {
+        if tensor.dtype() == DType::F32 {
+            let bytes = tensor.bytes()?;
+            let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+            let (mut lo, mut hi, mut only) = (f32::INFINITY, f32::NEG_INFINITY, true);
+            for x in numbers {
+                let finite = x.is_finite();
+                only &= finite;
+                lo = if finite { lo.min(x) } else { lo };
+                hi = if finite { hi.max(x) } else { hi };
+            }
+            tensor.release();
+            return Ok(Self { lo: f64::from(lo), hi: f64::from(hi), only });
+        }
+        let span = tensor.to_f64s()?.into_iter().fold(Self::NONE, Self::with);
+        tensor.release();
+        Ok(span)
+    }
+
+    /// The finite element of greatest magnitude, 0 if there is none.
+    fn extreme(self) -> f64 {
+        if self.lo > self.hi {
+            return 0.0;
+        }
+        if self.hi.abs() >= self.lo.abs() { self.hi } else { self.lo }
+    }
+}
+
 /// Facts on constants, each read once.
 #[derive(Default)]
 pub(crate) struct FactBook {
-    known: BTreeMap<Tensor, f64>,
+    known: BTreeMap<Tensor, Span>,
 }
 
 impl FactBook {
     pub(crate) fn of(&mut self, tensor: &Tensor) -> Result<Facts> {
-        let extreme = self.extreme(tensor)?;
+        let extreme = self.known(tensor)?.extreme();
         let vanishes = tensor.count() == 1 && vanishes(extreme);
         let coarse = extreme != 0.0 && extreme.abs() < f64::from(f16::MIN_POSITIVE);
         Ok(Facts { extreme, vanishes, coarse })
     }
 
-    /// The greatest finite element; of views of a tensor, that of the whole tensor.
-    fn extreme(&mut self, tensor: &Tensor) -> Result<f64> {
-        if let Some(&extreme) = self.known.get(tensor) {
-            return Ok(extreme);
+    /// The range of the elements, if there are some and all are finite.
+    pub(crate) fn span(&mut self, tensor: &Tensor) -> Result<Option<Interval>> {
+        let Span { lo, hi, only } = self.known(tensor)?;
+        Ok(if only { Interval::new(lo, hi) } else { None })
+    }
+
+    /// The finite elements; of views of a tensor, those of the whole tensor.
+    fn known(&mut self, tensor: &Tensor) -> Result<Span> {
+        if let Some(&span) = self.known.get(tensor) {
+            return Ok(span);
         }
-        let extreme = match tensor.source() {
-            Source::Random { scale, .. } if tensor.dtype().is_float() => f64::from_bits(*scale),
-            Source::Splat(element) => {
-                largest(&Tensor::from_bytes(tensor.dtype(), &[], element.clone())?)?
+        let span = match tensor.source() {
+            Source::Random { scale, .. } if tensor.dtype().is_float() => {
+                let scale = f64::from_bits(*scale);
+                Span { lo: -scale, hi: scale, only: true }
+            }
+            Source::Splat(element) if tensor.count() > 0 => {
+                Span::of(&Tensor::from_bytes(tensor.dtype(), &[], element.clone())?)?
             }
             Source::Recipe(recipe) if moves_floats(recipe, tensor) => {
-                let mut extreme = 0.0;
+                let mut span = Span::NONE;
                 for part in recipe.operands() {
-                    extreme = greater(extreme, self.extreme(part)?);
+                    span = span.join(self.known(part)?);
                 }
-                extreme
+                span
             }
-            _ => largest(tensor)?,
+            _ => Span::of(tensor)?,
         };
-        self.known.insert(tensor.clone(), extreme);
-        Ok(extreme)
+        self.known.insert(tensor.clone(), span);
+        Ok(span)
     }
 }
 
-/// Whether the elements are those of the operands, or a float cast of floats, which keeps order.
+/// Whether the elements are those of the operands.
 fn moves_floats(recipe: &Recipe, tensor: &Tensor) -> bool {
     let one = tensor.count() == 1;
-    !one && recipe.operands().iter().all(|part| part.dtype() == tensor.dtype())
-}
-
-fn greater(a: f64, b: f64) -> f64 {
-    if b.abs() > a.abs() { b } else { a }
-}
-
-fn largest(tensor: &Tensor) -> Result<f64> {
-    if tensor.dtype() == DType::F32 {
-        let bytes = tensor.bytes()?;
-        let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
-        let finite = numbers.filter(|x| x.is_finite());
-        let found = finite.fold(0f32, |a, x| if x.abs() > a.abs() { x } else { a });
-        tensor.release();
-        return Ok(f64::from(found));
-    }
-    let found = tensor.to_f64s()?.into_iter().filter(|x| x.is_finite()).fold(0.0, greater);
-    tensor.release();
-    Ok(found)
+    let moves = matches!(
+        recipe,
+        Recipe::Strided { .. }
+            | Recipe::Reshape(_)
+            | Recipe::Transpose { .. }
+            | Recipe::Concat { .. }
+    );
+    moves && !one && recipe.operands().iter().all(|part| part.dtype() == tensor.dtype())
 }
 
 /// `tensor` in half precision, finite numbers beyond ±`bound` clamped to it.

@@ -1,15 +1,18 @@
 //! Which ops must not be computed in half precision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use mlc_diag::{Diagnostic, Severity, codes};
 use mlc_ir::{
-    AttrKind, AttrValue, Def, EntityId, Function, Node, Op, Program, Region, Trait, Uses, Value,
+    AttrKind, AttrValue, Def, EntityId, Function, Node, NodeData, Op, Program, Region, Trait, Uses,
+    Value,
 };
 use mlc_pass::{PassCx, Result};
 use mlc_tensor::DType;
 
 use crate::facts::{FactBook, MASK, MAX, overflows, vanishes};
+use crate::interval::Interval;
+use crate::ranges::{Clamped, Declared, Ranges};
 
 /// What was found in a function.
 #[derive(Default)]
@@ -17,11 +20,22 @@ pub(crate) struct Hazards {
     /// Ops that stay as they are.
     pub(crate) kept: BTreeSet<Node>,
     /// Bounds that constants are clamped to, for the ops that use them as masks.
-    pub(crate) masks: BTreeMap<(Node, Value), f64>,
+    pub(crate) masks: Clamped,
 }
 
 /// Half precision has every integer up to this one.
 const EXACT: i64 = 2048;
+
+/// The square of anything greater overflows half precision.
+const SQUARE: f64 = 255.9;
+
+/// Whether half precision loses a value of this range: it overflows, or all of it vanishes. Bounds
+/// that are not tight tell so only where both ends do.
+fn leaves(range: Interval) -> Option<()> {
+    let overflows = if range.tight { range.reach() } else { range.least() } > MAX;
+    let vanishes = range.reach() != 0.0 && vanishes(range.reach());
+    (overflows || vanishes).then_some(())
+}
 
 /// Whether half precision can stand for values of this type.
 pub(crate) fn is_wide(dtype: DType) -> bool {
@@ -31,7 +45,7 @@ pub(crate) fn is_wide(dtype: DType) -> bool {
 pub(crate) fn find(
     program: &Program,
     function: &Function,
-    facts: &mut FactBook,
+    (facts, declared): (&mut FactBook, &Declared),
     cx: &mut PassCx,
 ) -> Result<Hazards> {
     let mut nodes = Vec::new();
@@ -48,6 +62,14 @@ pub(crate) fn find(
     for &node in &nodes {
         search.positions(node, &mut found);
         search.angles(node, &mut found);
+    }
+    let ranges = Ranges::of((program, function), &found.masks, declared, facts)?;
+    let body = &function.regions[function.body];
+    for &arg in &body.args {
+        search.reach(arg, &ranges, &mut found);
+    }
+    for &node in &nodes {
+        search.range(node, &ranges, cx, &mut found);
     }
     Ok(found)
 }
@@ -313,6 +335,69 @@ impl Search<'_> {
                 found.kept.extend(self.uses.users(result));
             }
         }
+    }
+
+    /// Keeps an op whose results leave half precision, and what uses them.
+    fn range(&self, node: Node, ranges: &Ranges, cx: &mut PassCx, found: &mut Hazards) {
+        let data = &self.function.nodes[node];
+        if matches!(data.op, Op::Const(_) | Op::Cast(_) | Op::Identity(_)) {
+            return;
+        }
+        // The statistics of a norm square what they are given.
+        let squares = matches!(data.op, Op::LayerNorm(_) | Op::InstanceNorm(_) | Op::L2Norm(_));
+        let operand = data.operands.all().first().and_then(|&x| ranges.get(x));
+        if let Some(range) =
+            operand.filter(|range| squares && range.tight && range.reach() > SQUARE)
+            && found.kept.insert(node)
+        {
+            cx.report(self.outside(node, "an operand", range));
+        }
+        let masks = data.operands.all().iter().any(|&x| found.masks.contains_key(&(node, x)));
+        for &result in &data.results {
+            let Some(range) = ranges.get(result).filter(|_| self.is_wide(result)) else { continue };
+            if leaves(range).is_none() || masks || self.is_mask(node, data) {
+                continue;
+            }
+            if found.kept.insert(node) {
+                cx.report(self.outside(node, "a result", range));
+            }
+            self.reach(result, ranges, found);
+        }
+    }
+
+    fn is_mask(&self, node: Node, data: &NodeData) -> bool {
+        data.operands.all().first().is_some_and(|&x| self.reaches_softmax_alone(node, x))
+    }
+
+    fn is_wide(&self, value: Value) -> bool {
+        self.dtype(value).is_some_and(is_wide)
+    }
+
+    /// Keeps what uses a value that leaves half precision.
+    fn reach(&self, value: Value, ranges: &Ranges, found: &mut Hazards) {
+        let leaving = self.is_wide(value) && ranges.get(value).and_then(leaves).is_some();
+        if leaving {
+            let users = self.uses.users(value).iter().copied();
+            found.kept.extend(
+                users.filter(|&user| !matches!(self.op(user), Op::Cast(_) | Op::Identity(_))),
+            );
+        }
+    }
+
+    fn outside(&self, node: Node, what: &str, range: Interval) -> Diagnostic {
+        let op = self.op(node).spec().name;
+        let reach = range.reach();
+        let why = if reach > MAX {
+            "beyond the ±65504 of fp16".to_owned()
+        } else if reach > SQUARE {
+            format!("and its square beyond the ±{MAX} of fp16")
+        } else {
+            "all below the least number of fp16".to_owned()
+        };
+        let message = format!("{what} of `{op}` reaches {reach:e}, {why}");
+        Diagnostic::new(codes::FP16_RANGE, message)
+            .at_op(self.program.loc(self.function.nodes[node].loc))
+            .note(format!("it lies in {:e}..{:e}; `{op}` stays in fp32", range.lo, range.hi))
     }
 
     /// Keeps what positions are computed with: floats that become integers, and coordinates that are

@@ -6,8 +6,10 @@
 
 mod facts;
 mod hazards;
+mod interval;
 mod narrow;
 mod precision;
+mod ranges;
 
 use mlc_pass::{PassEntry, PassList};
 

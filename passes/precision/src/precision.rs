@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::FactBook;
 use crate::hazards::{Hazards, find};
 use crate::narrow::{Features, Narrow};
+use crate::ranges;
 
 /// A float type to compute in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +29,13 @@ pub enum Float {
 /// What stays in f32: ops that `keep` selects; ops with an attribute or a constant that f16 rounds to
 /// zero or to infinity, and the divisions that an `epsilon` guards; what positions are computed with;
 /// loops that end by a comparison of floats;
-/// ops that take f32 alone in opset `target` (in the first opset that has them, without `target`).
+/// ops with a result that overflows or vanishes in f16 by interval arithmetic, and what uses it;
+/// norms of numbers whose squares overflow; ops that take f32 alone in opset `target` (in the first opset that has them, without `target`).
 /// A constant that only masks (it reaches a softmax alone, or is a branch of a `select` that
 /// is computed on) is clamped
-/// instead. Constants beyond the range of f16 are reported.
+/// instead. Constants and results beyond the range of f16 are reported. Intervals come from
+/// constants, from ops with bounded results, and from `ranges` such as `image=0..255`, which hold for
+/// the parameters and values of that name.
 ///
 /// ```mlc before
 /// func @f(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
@@ -58,6 +62,8 @@ pub struct Precision {
     keep: Vec<String>,
     /// Inputs and outputs that become half precision too.
     io: Vec<String>,
+    /// Ranges of parameters and values: `name=lo..hi`.
+    ranges: Vec<String>,
     /// The system it is for, where some ops compute in half precision only from one on.
     target: Option<String>,
 }
@@ -86,13 +92,14 @@ impl Pass for Precision {
         if self.to == Float::Fp32 {
             return Ok(Changed::No);
         }
+        let declared = ranges::declared(&self.ranges)?;
         let mut facts = FactBook::default();
         let mut changed = false;
         let select = |texts: &[String]| texts.iter().cloned().map(Selector::new).collect();
         let (keep, io): (Vec<Selector>, Vec<Selector>) = (select(&self.keep), select(&self.io));
         let mut unused = vec![true; keep.len() + io.len()];
         for func in cx.functions(program) {
-            let mut hazards = find(program, &program.functions[func], &mut facts, cx)?;
+            let mut hazards = find(program, &program.functions[func], (&mut facts, &declared), cx)?;
             add_kept(program, func, (&keep, &mut unused), &mut hazards);
             cx.count("ops kept", hazards.kept.len() as u64);
             let function = &program.functions[func];

@@ -19,6 +19,7 @@ mod lowering;
 mod outputs;
 mod packages;
 mod passes;
+mod precision;
 mod reduce;
 mod rules;
 mod run;

@@ -137,9 +137,11 @@ impl Scales {
     fn allowed(&self, (rule, precision): (Rule, Precision), b: f64) -> f64 {
         match (rule, precision) {
             (Rule::Op, Precision::Fp32) => 1e-3 * (b.abs() + self.rms),
-            (Rule::Op, Precision::Fp16) => 1e-2 * (b.abs() + self.rms),
+            (Rule::Op, Precision::Fp16 | Precision::Auto(_)) => 1e-2 * (b.abs() + self.rms),
             (Rule::Model { single, .. }, Precision::Fp32) => 1e-4 * self.most + 20.0 * single,
-            (Rule::Model { half, .. }, Precision::Fp16) => 5e-3 * self.most + 4.0 * half,
+            (Rule::Model { half, .. }, Precision::Fp16 | Precision::Auto(_)) => {
+                5e-3 * self.most + 4.0 * half
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum Stage {
 }
 
 /// What a case is converted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
     /// The version of Core ML.
     pub opset: Opset,
