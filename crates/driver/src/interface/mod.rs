@@ -133,6 +133,7 @@ pub(crate) fn apply(
 ) -> Result<Pinned, Diagnostics> {
     let Some(func) = source.program.function(main) else { return Ok(Pinned::default()) };
     let mut found = Diagnostics::new();
+    let options = &beyond_source(&source.program.functions[func], options);
     check_names(&source.program.functions[func], options, &mut found);
     let kept: Vec<String> = options.outputs.iter().map(|output| output.name.clone()).collect();
     found.extend(names::keep(&mut source.program, func, &kept));
@@ -170,6 +171,20 @@ pub(crate) fn apply(
     }
     source.package.features = features;
     Ok(pinned)
+}
+
+/// The options without types that Core ML has not and the source has: those say what the source takes,
+/// where its file does not, and become what each type of the source becomes.
+fn beyond_source(function: &Function, options: &InterfaceOptions) -> InterfaceOptions {
+    let mut options = options.clone();
+    let args = &function.regions[function.body].args;
+    for request in &mut options.inputs {
+        let own = function.params.iter().zip(args).find(|(param, _)| param.name == request.name);
+        let own = own.and_then(|(_, &arg)| function.ty(arg).as_tensor()).map(|ty| ty.dtype);
+        let taken = |dtype| mlc_coreml::dtype::data_type(dtype).and_then(feature_dtype).is_some();
+        request.dtype = request.dtype.filter(|&dtype| own != Some(dtype) || taken(dtype));
+    }
+    options
 }
 
 /// The image that is asked for under that name; `--input x=:f16` makes a grey one half-precision.
