@@ -394,8 +394,21 @@ fn measure(
     };
     let settings =
         VerifyOptions { samples, tolerance, seed: options.seed, steps, other_sizes, images };
-    let reference = Runner::new(source, func, &settings).reference(&given)?;
-    Ok(Some(Measured { reference, func, settings }))
+    match Runner::new(source, func, &settings).reference(&given) {
+        Ok(reference) => Ok(Some(Measured { reference, func, settings })),
+        // Numbers that are made up need not be what the model can take.
+        Err(errors) if given.is_empty() && !options.force_verify && !automatic => {
+            notes.extend(errors.into_iter().map(|error| {
+                let message = format!("not compared, as made-up inputs fail: {}", error.message);
+                let mut note = Diagnostic::new(codes::VERIFY_SKIPPED, message)
+                    .help("give real inputs with `--calib FILE`");
+                note.notes = error.notes;
+                note
+            }));
+            Ok(None)
+        }
+        Err(errors) => Err(errors),
+    }
 }
 
 fn compare(

@@ -181,6 +181,27 @@ impl<'a> TensorReader<'a> {
         }
     }
 
+    /// Element type and shape of the dense tensor that `id` is. Its elements need not be in the archive:
+    /// torch leaves those of example inputs out.
+    pub(crate) fn declared(&self, id: ValueId) -> Option<(DType, Vec<u64>)> {
+        let Value::Object(object) = self.pickle.get(id) else { return None };
+        let args = self.pickle.sequence(object.args)?;
+        let (_, name) = self.pickle.global(object.callable)?;
+        let dtype = match name {
+            "_rebuild_tensor" | "_rebuild_tensor_v2" => {
+                let Value::Persistent(storage) = self.pickle.get(*args.first()?) else {
+                    return None;
+                };
+                let class = *self.pickle.sequence(*storage)?.get(1)?;
+                storage_dtype(self.pickle.global(class)?.1).ok()?
+            }
+            "_rebuild_tensor_v3" => self.dtype(args.get(6)).ok()?,
+            _ => return None,
+        };
+        let sizes = self.view(args).ok()?.sizes;
+        Some((dtype, natural("a size", &sizes).ok()?))
+    }
+
     /// The quantized tensor that `id` is; `None` if it is something else.
     pub(crate) fn quantized(&mut self, id: ValueId) -> Option<Result<Quantized, WeightError>> {
         let pickle = self.pickle;

@@ -1,4 +1,4 @@
-"""Makes the scripted modules of this folder: `python gen.py` writes NAME/model.pt and NAME/io.safetensors.
+"""Makes the scripted and traced modules of this folder: `python gen.py` writes NAME/model.pt and NAME/io.safetensors.
 
 Run it with torch 2.7.1. The same torch writes the same bytes again. Each module holds one idea, which its
 documentation names; the references are what PyTorch computes, one call for each way through the code.
@@ -237,6 +237,19 @@ class Structures(nn.Module):
         return (total * y, [self.scorer(m) for m in more]), {"x": x - 1}
 
 
+@module((ramp(1, 3, 8, 8),), traced=True)
+class Traced(nn.Module):
+    """A trace: it holds the shapes of the inputs that it was made with, and none of their elements."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)).mean((2, 3)))
+
+
 def flat(values):
     """The tensors in arguments or results, in order."""
     if isinstance(values, torch.Tensor):
@@ -249,7 +262,9 @@ def flat(values):
 def write(cls, calls, options, folder):
     """One module and its references."""
     torch.manual_seed(0)
-    scripted = torch.jit.script(cls().eval())
+    model = cls().eval()
+    traced = options.get("traced")
+    scripted = torch.jit.trace(model, calls[0]) if traced else torch.jit.script(model)
     folder.mkdir(exist_ok=True)
     path = folder / "model.pt"
     scripted.save(str(path))

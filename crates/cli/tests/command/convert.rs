@@ -160,3 +160,14 @@ fn the_target_decides_and_is_explained() {
     let ran = folder.line("convert model.mlc -o out.mlpackage").ok();
     assert!(ran.stderr.contains("iOS 18 (the lowest that fits)"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_trace_tells_the_shapes_of_its_inputs() {
+    let folder = Folder::new();
+    let root = mlc_testkit::workspace_root();
+    folder
+        .file("traced.pt", std::fs::read(root.join("testdata/front/ts/traced/model.pt")).unwrap());
+    let ran = folder.line("convert traced.pt -o out.mlpackage --json").ok().json();
+    assert_eq!(ran["report"]["inputs"][0]["type"], "f32[1,3,8,8]");
+    assert_eq!(ran["report"]["outputs"][0]["name"], "output");
+}

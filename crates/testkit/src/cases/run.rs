@@ -278,7 +278,9 @@ impl Work<'_> {
         options.signature.clone_from(&self.case.signature);
         let output = |name: &String| OutputRequest { name: name.clone(), dtype: None };
         options.interface.outputs = self.case.outputs.iter().map(output).collect();
-        options.verify = None;
+        // As users convert: values of the source are measured. Whether it agrees is judged by the
+        // references instead.
+        options.keep_output = true;
         options.interface.inputs.clone_from(&self.references.inputs);
         options.force = true;
         options

@@ -96,6 +96,12 @@ impl Cx<'_> {
         }
     }
 
+    /// The value that a tensor has, if it has no name yet.
+    pub(crate) fn nameless(&self, tensor: TensorId) -> Option<Value> {
+        let value = self.memory.latest(tensor);
+        self.b.function().values[value].name.is_none().then_some(value)
+    }
+
     /// The elements of a tensor, if they are known.
     ///
     /// # Errors

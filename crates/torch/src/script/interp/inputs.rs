@@ -313,10 +313,10 @@ impl Maker<'_, '_, '_> {
 fn examples(module: &ScriptModule) -> Option<Vec<Example>> {
     let part = module.traced.as_ref()?;
     let pickle = &part.pickle;
-    let mut reader = TensorReader::new(pickle, &module.archive, &part.folder);
+    let reader = TensorReader::new(pickle, &module.archive, &part.folder);
     let methods = pickle.pairs(plain(pickle, pickle.root(), 0))?;
     let (_, list) = methods.iter().find(|(name, _)| pickle.str(*name) == Some("forward"))?;
-    match example(pickle, *list, &mut reader, 0) {
+    match example(pickle, *list, &reader, 0) {
         Example::Sequence(all) => Some(all),
         _ => None,
     }
@@ -334,15 +334,15 @@ fn plain(pickle: &Pickle, id: ValueId, depth: u32) -> ValueId {
     id
 }
 
-fn example(pickle: &Pickle, id: ValueId, reader: &mut TensorReader<'_>, depth: u32) -> Example {
+fn example(pickle: &Pickle, id: ValueId, reader: &TensorReader<'_>, depth: u32) -> Example {
     if depth > 8 {
         return Example::Other;
     }
     let id = plain(pickle, id, 0);
     if is_tensor(pickle, id) {
-        return match reader.tensor(id) {
-            Ok(tensor) => Example::Tensor(tensor.dtype(), tensor.shape().to_vec()),
-            Err(_) => Example::Other,
+        return match reader.declared(id) {
+            Some((dtype, shape)) => Example::Tensor(dtype, shape),
+            None => Example::Other,
         };
     }
     if let Some(items) = pickle.sequence(id) {

@@ -124,6 +124,7 @@ impl Source for Script<'_> {
             depth: 0,
             regions: 0,
             quantizes: false,
+            named: BTreeMap::new(),
         };
         if let Err(Stop::Fatal) = interp.restore(restored) {
             return;
@@ -182,6 +183,8 @@ struct Interp<'i, 'm, 'p> {
     regions: u32,
     /// Whether the op that is called takes the types of quantized tensors.
     quantizes: bool,
+    /// How many values were named after each op.
+    named: BTreeMap<String, u32>,
 }
 
 impl<'m> Interp<'_, 'm, '_> {

@@ -97,7 +97,25 @@ impl Interp<'_, '_, '_> {
         let mut call = Call::new(op, schema.overload, values, &loc);
         call.outputs = schema.results.len();
         let vals = self.cx.lower_call(&call)?;
+        self.name_results(op, &vals);
         self.results(schema, vals)
+    }
+
+    /// Names values as an export would: by the op, with a number from the second on.
+    fn name_results(&mut self, op: &str, vals: &[Val]) {
+        let stem = op.rsplit('.').next().unwrap_or(op).trim_matches('_');
+        for val in vals {
+            let Val::Tensor(tensor) = val else { continue };
+            let Some(value) = self.cx.nameless(*tensor) else { continue };
+            let count = self.named.entry(stem.to_owned()).or_default();
+            let name = if *count == 0 {
+                stem.to_owned()
+            } else {
+                format!("{stem}_{count}", count = *count)
+            };
+            *count += 1;
+            self.cx.b.name(value, &name);
+        }
     }
 
     /// What the lowering gave, in the form of the op's results.

@@ -29,7 +29,8 @@ impl Interp<'_, '_, '_> {
         for (name, item) in leaves {
             match self.output(&item) {
                 Ok(Some(value)) => {
-                    let numbered = name.split('_').all(|part| part.parse::<u32>().is_ok());
+                    let numbered =
+                        name.is_empty() || name.split('_').all(|part| part.parse::<u32>().is_ok());
                     let wanted = match name.as_str() {
                         _ if single && numbered => "output".to_owned(),
                         name if numbered => format!("output_{name}"),
