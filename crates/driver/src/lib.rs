@@ -112,6 +112,7 @@ impl Driver {
             mlc_prune::PASSES,
             mlc_palettize::PASSES,
             mlc_quantize::PASSES,
+            mlc_layout::PASSES,
             mlc_legalize::PASSES,
         ];
         lists.extend_from_slice(extra);

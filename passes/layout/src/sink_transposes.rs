@@ -1,0 +1,155 @@
+//! The pass `sink-transposes`.
+
+use std::collections::BTreeSet;
+
+use mlc_ir::ops::{Reshape, Transpose};
+use mlc_ir::{Action, Builder, Dim, Node, Op, OpResult, Program, Rewriter, Value};
+use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::carry::{Carried, carry};
+use crate::form::{Form, Forms, is_identity};
+
+/// Moves transposes behind the ops that can be computed without them: elementwise ops, pads, slices,
+/// splits, joins, reductions. Two that meet become one or none, so that images whose channels come last
+/// are computed with channels first throughout.
+///
+/// ```mlc before
+/// func @f(%x: tensor<1x3x8x8xf32>, %w: tensor<3x3x1x1xf32>) -> tensor<1x3x8x8xf32> {
+///   %1 = transpose %x {perm = [0, 2, 3, 1]}
+///   %2 = relu %1
+///   %3 = transpose %2 {perm = [0, 3, 1, 2]}
+///   %y = conv %3, %w
+///   return %y
+/// }
+/// ```
+/// ```mlc after
+/// func @f(%x: tensor<1x3x8x8xf32>, %w: tensor<3x3x1x1xf32>) -> tensor<1x3x8x8xf32> {
+///   %1 = relu %x
+///   %y = conv %1, %w
+///   return %y
+/// }
+/// ```
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkTransposes {}
+
+impl Pass for SinkTransposes {
+    fn name(&self) -> &'static str {
+        "sink-transposes"
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::Any
+    }
+
+    fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
+        let mut any = false;
+        let mut carried = 0;
+        for func in cx.functions(program) {
+            let function = &program.functions[func];
+            let mut yielded = BTreeSet::new();
+            yielded.extend(&function.regions[function.body].results);
+            function.for_each_node(&mut |_, node| {
+                for &region in &function.nodes[node].regions {
+                    yielded.extend(&function.regions[region].results);
+                }
+            });
+            let mut sink = Sink { forms: Forms::default(), yielded, carried: 0 };
+            any |= Rewriter::run(program, func, Some("sink-transposes"), &mut |b, node| {
+                sink.visit(b, node)
+            })?;
+            carried += sink.carried;
+        }
+        cx.count("carried", carried);
+        Ok(Changed::from(any))
+    }
+}
+
+struct Sink {
+    forms: Forms,
+    /// What regions yield stays the result of an op of its own.
+    yielded: BTreeSet<Value>,
+    carried: u64,
+}
+
+impl Sink {
+    fn visit(&mut self, b: &mut Builder<'_>, node: Node) -> OpResult<Action> {
+        let data = &b.function().nodes[node];
+        if let Op::Transpose(op) = &data.op {
+            let (op, x, y) = (op.clone(), data.operands.all()[0], data.results[0]);
+            return self.transpose(b, &op, (x, y));
+        }
+        let Some(Carried { results: sources, perm }) = carry(b, &self.forms, node)? else {
+            return Ok(Action::Keep);
+        };
+        let old = b.results(node).to_vec();
+        let mut values = Vec::with_capacity(sources.len());
+        for (source, old) in sources.into_iter().zip(old) {
+            let value = self.formed(b, Form { perm: perm.clone(), source })?;
+            // Of equal extents that have two names, inference may have taken the other.
+            if b.ty(value) != b.ty(old) {
+                return Ok(Action::Keep);
+            }
+            values.push(value);
+        }
+        self.carried += 1;
+        Ok(Action::Replace(values))
+    }
+
+    /// The value of that form.
+    fn formed(&mut self, b: &mut Builder<'_>, form: Form) -> OpResult<Value> {
+        if is_identity(&form.perm) {
+            return Ok(form.source);
+        }
+        let perm = form.perm.iter().map(|&axis| axis as i64).collect();
+        let value = Transpose { perm }.build(b, form.source)?;
+        self.forms.set(value, form);
+        Ok(value)
+    }
+
+    fn transpose(
+        &mut self,
+        b: &mut Builder<'_>,
+        op: &Transpose,
+        (x, y): (Value, Value),
+    ) -> OpResult<Action> {
+        let rank = b.tensor(x)?.rank();
+        let own = mlc_ir::infer::normalize_axes(&op.perm, rank).map(|_| &op.perm)?;
+        let own: Vec<usize> =
+            own.iter().map(|&axis| axis.rem_euclid(rank.max(1) as i64) as usize).collect();
+        if let Some(form) = self.forms.get(x).cloned() {
+            let perm: Vec<usize> = own.iter().map(|&axis| form.perm[axis]).collect();
+            if is_identity(&perm) && self.yielded.contains(&y) {
+                return Ok(Action::Keep);
+            }
+            let value = self.formed(b, Form { perm, source: form.source })?;
+            return Ok(Action::Replace(vec![value]));
+        }
+        if let Some(value) = reshaped(b, x, &own)? {
+            return Ok(Action::Replace(vec![value]));
+        }
+        self.forms.set(y, Form { perm: own, source: x });
+        Ok(Action::Keep)
+    }
+}
+
+/// A transpose of a reshape that moves axes of extent 1 alone, as a reshape.
+fn reshaped(b: &mut Builder<'_>, x: Value, perm: &[usize]) -> OpResult<Option<Value>> {
+    let made = b.function().def(x).map(|(_, node)| node.op.clone());
+    if !matches!(made, Some(Op::Reshape(_) | Op::ExpandDims(_))) {
+        return Ok(None);
+    }
+    let shape = b.tensor(x)?.shape.clone();
+    let moving: Vec<usize> = perm.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
+    let open = shape.iter().filter(|dim| dim.as_const().is_none()).count();
+    if open > 1 || moving.windows(2).any(|pair| pair[0] > pair[1]) {
+        return Ok(None);
+    }
+    let to: Vec<i64> = perm.iter().map(|&axis| shape[axis].as_const().unwrap_or(-1)).collect();
+    if shape.contains(&Dim::Const(0)) {
+        return Ok(None);
+    }
+    let to = b.ints(&to)?;
+    Reshape {}.build(b, x, to).map(Some)
+}
