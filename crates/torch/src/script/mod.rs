@@ -6,7 +6,7 @@
 //! ops are lowered as those of `torch.export` are, by the same table. A branch or loop whose condition
 //! is a tensor becomes one of the program.
 //!
-//! **Invariant:** nothing of a file is executed; the work is bounded by [`interp`]'s limits.
+//! **Invariant:** nothing of a file is executed; the work is bounded by `interp`'s limits.
 
 mod ast;
 mod debug;
