@@ -6,6 +6,7 @@ use mlc_ir::{Dim, Value};
 use mlc_tensor::{DType, Tensor};
 
 use super::calls::Calls;
+use super::quantized::stored;
 use crate::lower::Cx;
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
@@ -288,6 +289,41 @@ fn quantize_affine(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// A constant of integers with known scales and zero points, kept as it is stored.
+fn stored_affine(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    x: TensorId,
+    shifted: bool,
+) -> LowerResult<Option<Value>> {
+    let sizes = call.ints("block_size")?;
+    let extents: Option<Vec<i64>> = cx.shape(x)?.iter().map(Dim::as_const).collect();
+    let Some(extents) = extents else { return Ok(None) };
+    let blocks: Option<Vec<u64>> = extents
+        .iter()
+        .zip(&sizes)
+        .map(|(&n, &size)| {
+            let size = if size == -1 { n } else { size };
+            (size > 0 && n > 0).then(|| (n / size) as u64)
+        })
+        .collect();
+    let mut numbers = |name: &str| -> LowerResult<Option<Vec<f64>>> {
+        let Some(tensor) = call.opt_tensor(name)? else { return Ok(Some(vec![0.0])) };
+        Ok(cx.known(tensor)?.map(|tensor| tensor.to_f64s()).transpose()?)
+    };
+    let scales = numbers("scale")?;
+    let zeros = if shifted { numbers("zero_point")? } else { Some(vec![0.0]) };
+    let (Some(blocks), Some(scales), Some(zeros)) = (blocks, scales, zeros) else {
+        return Ok(None);
+    };
+    if zeros.iter().any(|z| z.fract() != 0.0) {
+        return Ok(None);
+    }
+    let zeros: Vec<i64> = zeros.into_iter().map(|z| z as i64).collect();
+    let value = cx.read(x)?;
+    stored(cx, value, &blocks, (&scales, &zeros))
+}
+
 /// `(x − zero_point) · scale`, or `(x − middle) · scale + zero_point` of a zero point among floats.
 fn dequantize_affine(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = call.tensor("input")?;
@@ -303,6 +339,12 @@ fn dequantize_affine(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> 
     };
     call.ignore(&["quant_min", "quant_max", "input_dtype"]);
     let out = call.opt_dtype("output_dtype")?.unwrap_or(DType::F32);
+    if domain != Domain::Float
+        && let Some(y) = stored_affine(cx, call, x, domain == Domain::Int)?
+    {
+        let y = cx.cast(y, out)?;
+        return cx.one(y);
+    }
     let (scale, zero) = parameters(cx, call, &blocks.outer)?;
     let value = cx.read_as(x, DType::F32)?;
     let value = cx.reshape(value, &blocks.inner)?;

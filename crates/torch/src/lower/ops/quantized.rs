@@ -1,7 +1,10 @@
 //! Quantization spelled as ops between integers and floats: PT2E's `quantized_decomposed`, and
 //! rounding as training with quantization in mind does it.
 
-use mlc_ir::ops::{Add, Dequantize, Maximum, Minimum, Mul, Quantize, RealDiv, Round, Sub};
+use mlc_ir::ops::{
+    Add, ConstexprBlockwiseShiftScale, Dequantize, Maximum, Minimum, Mul, Quantize, RealDiv, Round,
+    Sub,
+};
 use mlc_ir::{Dim, Value};
 use mlc_tensor::{DType, Tensor};
 
@@ -130,6 +133,39 @@ fn quantize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// `(x − zero) · scale` of a constant of small integers, kept as it is stored; `blocks` is how many pairs
+/// there are along each axis. Nothing if it is no such constant.
+pub(super) fn stored(
+    cx: &mut Cx<'_>,
+    x: Value,
+    blocks: &[u64],
+    (scales, zeros): (&[f64], &[i64]),
+) -> LowerResult<Option<Value>> {
+    let Some(dtype) = cx.b.constant_of(x).map(Tensor::dtype) else { return Ok(None) };
+    let small = matches!(dtype, DType::I8 | DType::U8);
+    let (Some((low, high)), true) = (dtype.int_range(), small && !blocks.is_empty()) else {
+        return Ok(None);
+    };
+    let count = blocks.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
+    let Some(count) = count.and_then(|n| usize::try_from(n).ok()) else { return Ok(None) };
+    let fits = |n: usize| n == 1 || n == count;
+    let sound = zeros.iter().all(|z| (low..=high).contains(z))
+        && scales.iter().all(|s| s.is_finite() && *s as f32 != 0.0);
+    if !fits(scales.len()) || !fits(zeros.len()) || !sound {
+        return Ok(None);
+    }
+    let at = |n: usize, i: usize| if n == 1 { 0 } else { i };
+    let scales: Vec<f64> = (0..count).map(|i| scales[at(scales.len(), i)]).collect();
+    let scale = cx.b.constant(Tensor::from_f64s(DType::F32, blocks, &scales)?)?;
+    let offset = if zeros.iter().all(|&z| z == 0) {
+        None
+    } else {
+        let zeros: Vec<i64> = (0..count).map(|i| zeros[at(zeros.len(), i)]).collect();
+        Some(cx.b.constant(Tensor::from_i64s(dtype, blocks, &zeros)?)?)
+    };
+    Ok(Some(ConstexprBlockwiseShiftScale {}.build(&mut cx.b, x, scale, offset)?))
+}
+
 /// `(x − zero_point) · scale`
 fn dequantize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     // The range of the integers says nothing of what they stand for.
@@ -142,6 +178,20 @@ fn dequantize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let out = call.opt_dtype("out_dtype")?.unwrap_or(DType::F32);
     let rank = cx.b.tensor(x)?.rank();
     let params = params(cx, call, rank)?;
+    let stored = match &params.known {
+        Some((scales, zeros)) => {
+            let mut blocks = vec![1; rank];
+            if let Some(axis) = params.axis {
+                blocks[axis] = scales.len().max(zeros.len()) as u64;
+            }
+            stored(cx, x, &blocks, (scales, zeros))?
+        }
+        None => None,
+    };
+    if let Some(y) = stored {
+        let y = cx.cast(y, out)?;
+        return cx.one(y);
+    }
     let y = match for_op(cx, &params, own)? {
         Some((scale, zero)) => Dequantize { axis: params.axis.map(|axis| axis as i64) }.build(
             &mut cx.b,
