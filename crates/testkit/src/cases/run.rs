@@ -183,6 +183,8 @@ fn script_inputs(case: &Case) -> (Vec<InputRequest>, BTreeMap<String, Array>) {
         request.shape = Some(array.shape().iter().map(|&n| n as u64).collect());
         request.dtype = Some(array.dtype());
         request.dynamic = case.dynamic.get(i).cloned().unwrap_or_default();
+        // A trace runs at every size; a step would only list the sizes.
+        request.dynamic.values_mut().for_each(|axis| axis.step = 1);
         requests.push(request);
     }
     (requests, buffers)

@@ -10,9 +10,9 @@ use mlc_ir::ops::{
 use mlc_ir::{Algebra, Dim, DimOp, Value};
 use mlc_tensor::DType;
 
-use super::Cx;
 use super::error::{LowerError, LowerResult};
 pub use super::symbolic::to_dim;
+use super::{Cx, evaluate};
 
 /// Where the value of a symbol can be read while the program runs.
 #[derive(Debug, Clone)]
@@ -223,12 +223,18 @@ pub fn expand(cx: &mut Cx<'_>, x: Value, to: &[Dim]) -> LowerResult<Value> {
         from.splice(0..0, axes.iter().map(|_| Dim::Const(1)));
     }
     let mut reps = Vec::with_capacity(to.len());
+    let mut open = false;
     for (have, want) in from.iter().zip(to) {
-        reps.push(match have {
-            have if have == want => Dim::Const(1),
-            Dim::Const(1) => want.clone(),
-            have => {
+        reps.push(match (have, want) {
+            (have, want) if have == want => Dim::Const(1),
+            (Dim::Const(1), want) => want.clone(),
+            (Dim::Const(have), Dim::Const(want)) => {
                 return Err(LowerError::invalid(format!("extent {have} cannot become {want}")));
+            }
+            // Equal, or 1: the model runs in no other case, and the quotient is right in both.
+            (have, want) => {
+                open = true;
+                want.floor_div(&have.maximum(&Dim::Const(1)))
             }
         });
     }
@@ -236,7 +242,8 @@ pub fn expand(cx: &mut Cx<'_>, x: Value, to: &[Dim]) -> LowerResult<Value> {
         return Ok(y);
     }
     let reps = vector(cx, &reps)?;
-    Ok(Tile {}.build(&mut cx.b, y, reps)?)
+    let y = Tile {}.build(&mut cx.b, y, reps)?;
+    if open { reshape(cx, y, to) } else { Ok(y) }
 }
 
 /// `x` without axes of extent 1.
@@ -263,6 +270,9 @@ pub fn from_scalar(cx: &mut Cx<'_>, x: Value) -> LowerResult<Dim> {
     }
     if let Some([one]) = cx.b.content(x) {
         return Ok(one.clone());
+    }
+    if let Some(number) = evaluate::number(cx, x) {
+        return Ok(Dim::Const(number as i64));
     }
     let x = cx.cast(x, DType::I32)?;
     let x = super::alias::reshape_static(&mut cx.b, x, &[])?;

@@ -17,6 +17,7 @@ pub mod complex;
 pub(crate) mod control;
 pub mod dims;
 pub mod error;
+mod evaluate;
 mod formula;
 mod graph;
 mod ops;

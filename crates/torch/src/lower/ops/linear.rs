@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use mlc_ir::ops::{Add, ExpandDims, Linear, Matmul, Mul, ReduceSum, Transpose};
-use mlc_ir::{Dim, EntityId, Op, Value};
+use mlc_ir::ops::{
+    Add, ConstexprBlockwiseShiftScale, ExpandDims, Linear, Matmul, Mul, ReduceSum, Transpose,
+};
+use mlc_ir::{Dim, EntityId, Op, Trait, Value};
 use mlc_tensor::DType;
 
 use crate::lower::call::Call;
@@ -32,7 +34,8 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "aten.kron", lower: kron },
 ];
 
-/// Whether a value is made of constants alone, so that it can be computed before the model runs.
+/// Whether a value is made of constants alone, so that it can be computed before the model runs. What is
+/// computed of a quantized constant is not: that stays as it is stored.
 pub(super) fn is_known(cx: &Cx<'_>, value: Value) -> bool {
     /// Most ops that are looked at.
     const MOST: usize = 256;
@@ -43,8 +46,9 @@ pub(super) fn is_known(cx: &Cx<'_>, value: Value) -> bool {
             continue;
         }
         let Some((_, node)) = function.def(value) else { return false };
-        let effects = !node.op.spec().traits.has(mlc_ir::Trait::Pure) || !node.regions.is_empty();
-        if effects || seen.len() > MOST {
+        let effects = !node.op.spec().traits.has(Trait::Pure) || !node.regions.is_empty();
+        let unpacked = node.op.spec().traits.has(Trait::Constexpr) && seen.len() > 1;
+        if effects || unpacked || seen.len() > MOST {
             return false;
         }
         open.extend(node.operands.all());
@@ -65,13 +69,43 @@ pub(super) fn transposed(cx: &mut Cx<'_>, x: Value) -> LowerResult<Value> {
     {
         return Ok(*source);
     }
+    if let Some(stored) = transposed_store(cx, x, &perm)? {
+        return Ok(stored);
+    }
     cx.unary(Transpose { perm }, x)
+}
+
+/// A quantized constant with its stored parts transposed.
+fn transposed_store(cx: &mut Cx<'_>, x: Value, perm: &[i64]) -> LowerResult<Option<Value>> {
+    let Some((_, node)) = cx.b.function().def(x) else { return Ok(None) };
+    if !matches!(node.op, Op::ConstexprBlockwiseShiftScale(_)) {
+        return Ok(None);
+    }
+    let (operands, perm) =
+        (node.operands.all().to_vec(), perm.iter().map(|&axis| axis as usize).collect::<Vec<_>>());
+    let mut parts = Vec::with_capacity(operands.len());
+    for part in operands {
+        let Some(tensor) = cx.b.constant_of(part) else { return Ok(None) };
+        let tensor = tensor.transpose(&perm)?;
+        parts.push(cx.b.constant(tensor)?);
+    }
+    let (Some(&data), Some(&scale)) = (parts.first(), parts.get(1)) else { return Ok(None) };
+    let offset = parts.get(2).copied();
+    Ok(Some(ConstexprBlockwiseShiftScale {}.build(&mut cx.b, data, scale, offset)?))
 }
 
 /// A known matrix is a weight: the product with it is `linear`.
 fn is_weight(cx: &Cx<'_>, y: Value) -> LowerResult<bool> {
-    let ty = cx.b.tensor(y)?;
-    Ok(ty.rank() == 2 && is_known(cx, y))
+    Ok(cx.b.tensor(y)?.rank() == 2 && is_known(cx, y))
+}
+
+/// Whether a value is a known matrix with its axes swapped.
+fn is_turned_weight(cx: &Cx<'_>, y: Value) -> LowerResult<bool> {
+    let Some((_, node)) = cx.b.function().def(y) else { return Ok(false) };
+    match (&node.op, node.operands.all()) {
+        (Op::Transpose(op), [x]) if op.perm == [1, 0] => is_weight(cx, *x),
+        _ => Ok(false),
+    }
 }
 
 /// The matrix product by NumPy's rule: vectors are matrices of one row (left) or column (right).
@@ -80,7 +114,8 @@ pub(super) fn matmul(cx: &mut Cx<'_>, x: Value, y: Value) -> LowerResult<Value> 
     if x_rank == 0 || y_rank == 0 {
         return Err(LowerError::invalid("a matrix product with a scalar"));
     }
-    if x_rank >= 2 && is_weight(cx, y)? && !cx.b.tensor(y)?.shape.iter().any(|d| d.is(0)) {
+    let weight = x_rank >= 2 && (is_turned_weight(cx, y)? || is_weight(cx, y)?);
+    if weight && !cx.b.tensor(y)?.shape.iter().any(|d| d.is(0)) {
         let weight = transposed(cx, y)?;
         return Ok(Linear {}.build(&mut cx.b, x, weight, None)?);
     }
