@@ -134,7 +134,24 @@ impl Search<'_> {
             of_type(&data.results, &|dtype| dtype == DType::Bool)
                 && of_type(data.operands.all(), &is_wide)
         };
-        if test.iter().any(compares) {
+        // The condition may be a truth value that the body hands on.
+        let handed = || {
+            let mut work = self.function.regions[*body].results.clone();
+            work.retain(|&value| self.dtype(value) == Some(DType::Bool));
+            let mut seen: BTreeSet<Value> = work.iter().copied().collect();
+            while let Some(value) = work.pop() {
+                let Def::Result(maker, _) = self.function.values[value].def else { continue };
+                if compares(&maker) {
+                    return true;
+                }
+                let truths = self.function.nodes[maker].operands.all().iter().copied();
+                work.extend(truths.filter(|&x| {
+                    matches!(self.dtype(x), Some(DType::Bool | DType::I32)) && seen.insert(x)
+                }));
+            }
+            false
+        };
+        if test.iter().any(compares) || handed() {
             found.kept.extend(test);
             found.kept.extend(inside(*body));
         }
