@@ -197,6 +197,13 @@ impl Search<'_> {
                 self.divisions(node, found);
             }
             // What is scaled by such a constant is as coarse; a sum or a bound hardly feels it.
+            let added: &[usize] = match data.op {
+                Op::Linear(_) | Op::Conv(_) | Op::ConvTranspose(_) => &[2],
+                Op::LayerNorm(_) | Op::InstanceNorm(_) => &[2],
+                Op::BatchNorm(_) => &[1, 4],
+                _ => &[],
+            };
+            let only_added = added.iter().any(|&slot| data.operands.slot(slot) == [operand]);
             let scales = matches!(
                 data.op,
                 Op::Mul(_)
@@ -211,7 +218,7 @@ impl Search<'_> {
                     | Op::LayerNorm(_)
                     | Op::InstanceNorm(_)
             );
-            if fact.coarse && scales {
+            if fact.coarse && scales && !only_added {
                 found.kept.insert(node);
             }
             if overflows(fact.extreme) {

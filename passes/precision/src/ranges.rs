@@ -9,7 +9,7 @@ use mlc_ir::{Dim, Function, Node, NodeData, Program, Region, Trait, Value};
 use mlc_pass::Result;
 use mlc_tensor::DType;
 
-use crate::facts::FactBook;
+use crate::facts::{FactBook, MAX};
 use crate::interval::Interval;
 
 /// Ranges that values are said to have, by name.
@@ -59,7 +59,37 @@ impl Ranges {
         }
         let mut walk = Walk { program, function, clamped, declared, facts };
         walk.region(&mut ranges, function.body)?;
+        ranges.back(function);
         Ok(ranges)
+    }
+
+    /// What overflows did so before it was moved.
+    fn back(&mut self, function: &Function) {
+        let mut nodes = Vec::new();
+        function.for_each_node(&mut |_, node| nodes.push(node));
+        for &node in nodes.iter().rev() {
+            let data = &function.nodes[node];
+            let moves = data.op.spec().traits.has(Trait::View)
+                || matches!(
+                    data.op,
+                    Op::Relu(_)
+                        | Op::Identity(_)
+                        | Op::Split(_)
+                        | Op::SliceByIndex(_)
+                        | Op::SliceBySize(_)
+                        | Op::Tile(_)
+                        | Op::Reverse(_)
+                        | Op::MaxPool(_)
+                        | Op::ReduceMax(_)
+                );
+            let Some(&operand) = data.operands.slot(0).first().filter(|_| moves) else { continue };
+            let far = data.results.iter().filter_map(|&result| self.get(result));
+            let far =
+                far.filter(|range| range.tight && range.reach() > MAX).reduce(Interval::union);
+            if let Some(range) = far {
+                self.known.entry(operand).or_insert(range);
+            }
+        }
     }
 
     pub(crate) fn get(&self, value: Value) -> Option<Interval> {
@@ -168,9 +198,22 @@ impl Looked<'_> {
 
     /// What holds every operand of a slot.
     fn all(&self, slot: usize) -> Option<Interval> {
-        let known: Option<Vec<Interval>> =
-            self.data.operands.slot(slot).iter().map(|&value| self.seen(value)).collect();
-        known?.into_iter().reduce(Interval::union)
+        let operands = self.data.operands.slot(slot);
+        Self::joined(operands.iter().map(|&value| self.seen(value)))
+    }
+
+    /// What holds the elements of all; of those that are known where one of them overflows already,
+    /// which the others do not change.
+    fn joined(ranges: impl Iterator<Item = Option<Interval>>) -> Option<Interval> {
+        let (mut known, mut whole) = (None::<Interval>, true);
+        for range in ranges {
+            whole &= range.is_some();
+            known = match (known, range) {
+                (Some(a), Some(b)) => Some(a.union(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        known.filter(|range| whole || range.reach() > MAX)
     }
 
     fn extents(&self, slot: usize) -> Option<&[Dim]> {
@@ -349,7 +392,7 @@ impl Looked<'_> {
                 Some(self.slot(0)?.union(Interval::new(op.constant_val.0, op.constant_val.0)?))
             }
             Op::Pad(_) => self.slot(0),
-            Op::Select(_) => Some(self.slot(1)?.union(self.slot(2)?)),
+            Op::Select(_) => Self::joined([self.slot(1), self.slot(2)].into_iter()),
             Op::Fill(_) | Op::FillLike(_) => match self.data.operands.slot(1) {
                 [] => Interval::new(0.0, 0.0),
                 _ => self.slot(1),
