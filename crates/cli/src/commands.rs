@@ -98,17 +98,22 @@ pub(crate) fn verify(driver: &Driver, args: &VerifyArgs, output: &Output) -> Out
     };
     let report = driver.verify(&args.input, &args.source, kind(args.from.as_ref())?, &options)?;
     output.report("verify", &report, &Diagnostics::new(), || {
+        let several = report.samples.iter().any(|s| s.function != report.samples[0].function);
         for (i, sample) in report.samples.iter().enumerate() {
+            let of = if several { format!(" of {}", sample.function) } else { String::new() };
             for (name, d) in &sample.outputs {
                 let sizes = match sample.sizes.as_str() {
                     "" => String::new(),
                     sizes => format!(" at {sizes}"),
                 };
                 say(&format!(
-                    "  input {i}{sizes}  {name}: SNR {:.1} dB, relative {:.1e}, max |Δ| {:.1e}",
+                    "  input {i}{of}{sizes}  {name}: SNR {:.1} dB, relative {:.1e}, max |Δ| {:.1e}",
                     d.snr_db, d.relative, d.max_abs
                 ));
             }
+        }
+        for skipped in &report.skipped {
+            say(&format!("  not compared: {skipped}"));
         }
         say(&format!("  ok ({})", report.tolerance));
         Ok(())

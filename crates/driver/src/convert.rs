@@ -381,12 +381,7 @@ fn measure(
         _ => verify::HALF,
     });
     let steps = if keeps { STATE_STEPS } else { 1 };
-    let is_input = |name: &str| function.params.iter().any(|param| param.name == name);
-    let features = model.package.features.iter();
-    let images = features
-        .filter(|(key, feature)| feature.image.is_some() && is_input(&key.name))
-        .map(|(key, _)| key.name.clone())
-        .collect();
+    let images = verify::image_inputs(model, function);
     let other_sizes = match options.precision {
         // The ratio was reached at the default size.
         Precision::Auto(_) => None,

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use mlc_coreml::interface::FeatureKey;
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_eval::{Array, EvalError, EvalValue, Evaluator};
-use mlc_ir::{FuncId, Function, Op, Program};
+use mlc_ir::{FuncId, Function, Op, ParamKind, Program};
 use mlc_pass::{NumbersCheck, Numerics};
 use mlc_tensor::DType;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::compare::{Distance, Tolerance, distance};
 use crate::overflow::{self, Overflow};
 use crate::reference::{Call, Reference, Runner};
 use crate::sizes::Sizes;
-use crate::{Driver, Kind, forecast};
+use crate::{Driver, Kind, Loaded, forecast};
 
 /// Agreement at single precision.
 pub(crate) const SINGLE: Tolerance = Tolerance::Relative(1e-4);
@@ -52,6 +53,8 @@ impl VerifyOptions {
 /// One input and how far the results are apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SampleReport {
+    /// The function.
+    pub function: String,
     /// The extents of flexible inputs, such as `s0=4`; empty for the default ones.
     pub sizes: String,
     /// By output, in order.
@@ -71,6 +74,27 @@ pub struct VerifyReport {
     pub agrees: bool,
     /// Sizes that were not compared, and why.
     pub skipped: Vec<String>,
+}
+
+impl VerifyReport {
+    /// Nothing was compared yet.
+    fn new(tolerance: Tolerance) -> Self {
+        Self {
+            samples: Vec::new(),
+            worst: Distance::zero(),
+            tolerance,
+            agrees: true,
+            skipped: Vec::new(),
+        }
+    }
+
+    /// Adds what another function showed.
+    fn join(&mut self, other: Self) {
+        self.samples.extend(other.samples);
+        self.worst = self.worst.worse(&other.worst);
+        self.agrees &= other.agrees;
+        self.skipped.extend(other.skipped);
+    }
 }
 
 pub(crate) fn evaluation(what: &str, error: &EvalError) -> Diagnostics {
@@ -115,13 +139,7 @@ pub(crate) fn verify_against(
 ) -> Result<VerifyReport, Diagnostics> {
     let function = &reference.functions[func];
     let Some(g) = got.function(&function.name) else { return Err(missing(&function.name)) };
-    let mut report = VerifyReport {
-        samples: Vec::new(),
-        worst: Distance::zero(),
-        tolerance: options.tolerance,
-        agrees: true,
-        skipped: Vec::new(),
-    };
+    let mut report = VerifyReport::new(options.tolerance);
     let mut found = Diagnostics::new();
     let pair = Pair { function, got: (got, g), options };
     for calls in &runs.samples {
@@ -256,7 +274,8 @@ fn compare(
     options: &VerifyOptions,
     found: &mut Diagnostics,
 ) -> SampleReport {
-    let mut sample = SampleReport { sizes: String::new(), outputs: Vec::new() };
+    let mut sample =
+        SampleReport { function: function.name.clone(), sizes: String::new(), outputs: Vec::new() };
     let mismatch = |message: String| Diagnostic::new(codes::VERIFY_MISMATCH, message);
     if expected.len() != outputs.len() {
         let message = format!("{} outputs, {} in the reference", outputs.len(), expected.len());
@@ -345,16 +364,40 @@ impl Driver {
     ) -> Result<VerifyReport, Diagnostics> {
         let got = self.load(path, from)?;
         let reference = self.load(source, None)?;
-        let main = main_of(&reference.program);
-        let images = got
-            .package
-            .features
-            .iter()
-            .filter(|(key, feature)| key.function == main && feature.image.is_some());
-        let mut options = options.clone();
-        options.images.extend(images.map(|(key, _)| key.name.clone()));
-        verify_programs(&reference.program, &got.program, &main, &options)
+        let mut report = VerifyReport::new(options.tolerance);
+        let mut found = Diagnostics::new();
+        for (func, function) in reference.program.functions.iter() {
+            let images = image_inputs(&got, function);
+            let options = VerifyOptions { images, ..options.clone() };
+            let compared =
+                Runner::new(&reference.program, func, &options).reference(&[]).and_then(|runs| {
+                    verify_against(&runs, (&reference.program, func), &got.program, &options)
+                });
+            match compared {
+                Ok(compared) => report.join(compared),
+                Err(errors) => found.extend(errors),
+            }
+        }
+        for (_, extra) in got.program.functions.iter() {
+            if reference.program.function(&extra.name).is_none() {
+                found.push(Diagnostic::new(
+                    codes::VERIFY_MISMATCH,
+                    format!("function `{}` is not in the source", extra.name),
+                ));
+            }
+        }
+        if found.has_errors() { Err(found) } else { Ok(report) }
     }
+}
+
+/// The inputs of `function` that hold pixels.
+pub(crate) fn image_inputs(model: &Loaded, function: &Function) -> Vec<String> {
+    let is_image = |name: &str| {
+        let key = FeatureKey::new(&function.name, name);
+        model.package.features.get(&key).is_some_and(|feature| feature.image.is_some())
+    };
+    let inputs = function.params.iter().filter(|param| param.kind == ParamKind::Input);
+    inputs.filter(|param| is_image(&param.name)).map(|param| param.name.clone()).collect()
 }
 
 /// The function to run: `main`, or the first.

@@ -244,3 +244,25 @@ fn a_file_holds_the_same_keys() {
     let report = converted(&folder, "dynamic.mlc --rename z=total @args");
     assert_eq!(types(&report, "outputs"), ["total f32[2]"]);
 }
+
+#[test]
+fn verify_compares_each_function_and_image_results() {
+    let folder = folder();
+    let flags =
+        "image.mlc --output im --image x=rgb,scale=1/255 --image im=bgr,scale=255 --precision fp32";
+    converted(&folder, flags);
+    folder.line("opt out.mlpackage -o again.mlpackage --passes=cleanup").ok();
+    let report = folder.line("verify again.mlpackage --source out.mlpackage --json").ok().json();
+    assert_eq!(report["report"]["samples"][0]["outputs"][0][0], "im");
+    folder.file(
+        "two.mlc",
+        "func @a(%x: tensor<2xf32>) -> (y: tensor<2xf32>) {\n  %y = mul %x, 2.0\n  return %y\n}\n\
+         func @b(%x: tensor<2xf32>) -> (y: tensor<2xf32>) {\n  %y = mul %x, 3.0\n  return %y\n}\n",
+    );
+    let wrong = std::fs::read_to_string(folder.path("two.mlc")).unwrap().replace("3.0", "4.0");
+    folder.file("other.mlc", &wrong);
+    let same = folder.line("verify two.mlc --source two.mlc").ok().stderr;
+    assert!(same.contains("input 0 of a") && same.contains("input 1 of b"), "{same}");
+    let differs = folder.refused(1, "verify other.mlc --source two.mlc");
+    assert!(differs.contains("output `y` is off"), "{differs}");
+}
