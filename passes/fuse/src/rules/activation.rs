@@ -2,10 +2,10 @@
 
 use mlc_egraph::{Build, Class, Family, Match, rule};
 use mlc_ir::F64;
-use mlc_ir::attr::GeluMode;
 use mlc_ir::ops::{
-    Add, Clip, Erf, Gelu, Greater, GreaterEqual, LeakyRelu, Maximum, Minimum, Mul, Pow, Prelu,
-    RealDiv, Relu, Relu6, Select, Sigmoid, SigmoidHard, Silu, Square, Tanh,
+    Abs, Add, Clip, Exp, Greater, GreaterEqual, Inverse, LeakyRelu, LinearActivation, Log, Maximum,
+    Minimum, Mul, Prelu, RealDiv, Relu, Relu6, ScaledTanh, Select, Sigmoid, SigmoidHard, Silu,
+    Softplus, Softsign, Tanh,
 };
 
 pub(super) const FAMILY: Family = Family {
@@ -13,12 +13,21 @@ pub(super) const FAMILY: Family = Family {
     source: include_str!("activation.rs"),
     rules: &[
         rule!(Close, "silu", ["mul"], silu),
-        rule!(Close, "gelu-exact", ["mul"], gelu_exact),
-        rule!(Close, "gelu-tanh", ["mul"], gelu_tanh),
+        rule!(Close, "silu-of-quotient", ["real_div"], silu_of_quotient),
+        rule!(Close, "sigmoid-of-exp", ["real_div", "inverse"], sigmoid_of_exp),
+        rule!(Close, "sigmoid-of-tanh", ["add", "mul"], sigmoid_of_tanh),
+        rule!(Close, "softplus", ["log"], softplus),
+        rule!(Close, "softplus-of-parts", ["add"], softplus_of_parts),
+        rule!(Close, "softsign", ["real_div"], softsign),
+        rule!(Close, "scaled-tanh", ["mul"], scaled_tanh),
+        rule!(Close, "tanh-of-scaled", ["tanh", "scaled_tanh"], tanh_of_scaled),
+        rule!(Close, "linear-activation", ["add"], linear_activation),
         rule!(Close, "leaky-relu", ["maximum"], leaky_relu),
         rule!(Close, "leaky-relu-of-select", ["select"], leaky_relu_of_select),
         rule!(Exact, "prelu-to-leaky-relu", ["prelu"], prelu_to_leaky_relu),
         rule!(Close, "sigmoid-hard", ["mul"], sigmoid_hard),
+        rule!(Close, "sigmoid-hard-of-clip", ["clip"], sigmoid_hard_of_clip),
+        rule!(Close, "hard-swish", ["mul"], hard_swish),
         rule!(Exact, "relu-of-relu", ["relu"], relu_of_relu),
         rule!(Exact, "clip-to-relu6", ["clip"], clip_to_relu6),
         rule!(Exact, "maximum-of-minimum", ["maximum"], maximum_of_minimum),
@@ -34,55 +43,141 @@ fn silu(m: &Match<'_>) -> Option<Build> {
     Some(m.build(Silu {}, [x.into()]))
 }
 
-/// `x/2 · (1 + erf(x/√2)) = gelu(x)`, the factors in any grouping
-fn gelu_exact(m: &Match<'_>) -> Option<Build> {
-    let factors = product(m)?;
-    let x = gelu_operand(&factors, |bell, x| {
-        let (inner, _) = bell.find::<Add>()?.with_scalar().filter(|(_, one)| *one == 1.0)?;
-        let scaled = inner.find::<Erf>()?.operand(0);
-        let by_mul = scaled.find::<Mul>().and_then(|mul| mul.with_scalar());
-        let by_div = || {
-            let div = scaled.find::<RealDiv>()?;
-            Some((div.operand(0), 1.0 / div.operand(1).scalar()?))
-        };
-        let (operand, scale) = by_mul.or_else(by_div)?;
-        let is_root = (scale - std::f64::consts::FRAC_1_SQRT_2).abs() < 1e-4;
-        (is_root && operand == x).then_some(())
-    })?;
-    (x.ty() == m.ty()).then(|| m.build(Gelu { mode: GeluMode::Exact }, [x.into()]))
+/// `1 + e^(−x)`, as a class: its `x`.
+fn one_plus_exp_of_negative(class: Class<'_>) -> Option<Class<'_>> {
+    let (power, _) = class.find::<Add>()?.with_scalar().filter(|(_, one)| *one == 1.0)?;
+    exp_of_negative(power)
 }
 
-/// `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))) = gelu(x)` by tanh, the factors in any grouping
-fn gelu_tanh(m: &Match<'_>) -> Option<Build> {
-    let factors = product(m)?;
-    let near = |a: f64, b: f64| (a - b).abs() <= 2e-5 * b;
-    let x = gelu_operand(&factors, |bell, x| {
-        let (inner, _) = bell.find::<Add>()?.with_scalar().filter(|(_, one)| *one == 1.0)?;
-        let (sum, scale) = inner.find::<Tanh>()?.operand(0).find::<Mul>()?.with_scalar()?;
-        let root = (2.0 / std::f64::consts::PI).sqrt();
-        let pairs = sum.find::<Add>()?.pairs();
-        let (_, cubic) = pairs.into_iter().find(|(own, _)| *own == x)?;
-        let (cube, third) = cubic.find::<Mul>()?.with_scalar()?;
-        let fits = near(scale, root) && near(third, 0.044715) && is_cube(cube, x);
-        fits.then_some(())
-    })?;
-    let gelu = Gelu { mode: GeluMode::TanhApproximation };
-    (x.ty() == m.ty()).then(|| m.build(gelu, [x.into()]))
+/// `e^(−x)`, as a class: its `x`.
+fn exp_of_negative(class: Class<'_>) -> Option<Class<'_>> {
+    let power = class.find::<Exp>()?.operand(0);
+    let (x, _) = power.find::<Mul>()?.with_scalar().filter(|(_, minus)| *minus == -1.0)?;
+    Some(x)
 }
 
-/// Whether a class is `x³`, as a power or as products.
-fn is_cube(class: Class<'_>, x: Class<'_>) -> bool {
-    let by_power = class
-        .find::<Pow>()
-        .is_some_and(|pow| pow.operand(0) == x && pow.operand(1).scalar() == Some(3.0));
-    let by_product = || {
-        let mul = class.find::<Mul>()?;
-        let (_, square) = mul.pairs().into_iter().find(|(own, _)| *own == x)?;
-        let is_square = square.find::<Square>().is_some_and(|op| op.operand(0) == x)
-            || square.find::<Mul>().is_some_and(|op| op.operand(0) == x && op.operand(1) == x);
-        is_square.then_some(())
+/// `x / (1 + e^(−x)) = silu(x)`
+fn silu_of_quotient(m: &Match<'_>) -> Option<Build> {
+    let div = m.op::<RealDiv>()?;
+    let x = one_plus_exp_of_negative(div.operand(1))?;
+    (x == div.operand(0) && x.ty() == m.ty()).then(|| m.build(Silu {}, [x.into()]))
+}
+
+/// `1 / (1 + e^(−x)) = sigmoid(x)`, as a quotient or an inverse
+fn sigmoid_of_exp(m: &Match<'_>) -> Option<Build> {
+    let x = match m.op::<Inverse>() {
+        Some(inverse) => {
+            let sum = inverse.operand(0);
+            match inverse.epsilon.0 {
+                1.0 => exp_of_negative(sum)?,
+                epsilon if epsilon.abs() <= 1e-30 => one_plus_exp_of_negative(sum)?,
+                _ => return None,
+            }
+        }
+        None => {
+            let div = m.op::<RealDiv>()?;
+            div.operand(0).scalar().filter(|&one| one == 1.0)?;
+            one_plus_exp_of_negative(div.operand(1))?
+        }
     };
-    by_power || by_product().is_some()
+    (x.ty() == m.ty()).then(|| m.build(Sigmoid {}, [x.into()]))
+}
+
+/// `(1 + tanh(x/2))/2 = sigmoid(x)`, the half inside or outside
+fn sigmoid_of_tanh(m: &Match<'_>) -> Option<Build> {
+    let tanh = match m.op::<Mul>() {
+        Some(mul) => {
+            let (sum, _) = mul.with_scalar().filter(|(_, c)| *c == 0.5)?;
+            sum.find::<Add>()?.with_scalar().filter(|(_, one)| *one == 1.0)?.0
+        }
+        None => {
+            let (scaled, _) = m.op::<Add>()?.with_scalar().filter(|(_, c)| *c == 0.5)?;
+            scaled.find::<Mul>()?.with_scalar().filter(|(_, c)| *c == 0.5)?.0
+        }
+    };
+    let x = match tanh.find::<ScaledTanh>() {
+        Some(op) => (op.alpha.0 == 1.0 && op.beta.0 == 0.5).then(|| op.operand(0))?,
+        None => {
+            let argument = tanh.find::<Tanh>()?.operand(0);
+            argument.find::<Mul>()?.with_scalar().filter(|(_, c)| *c == 0.5)?.0
+        }
+    };
+    (x.ty() == m.ty()).then(|| m.build(Sigmoid {}, [x.into()]))
+}
+
+/// `ln(1 + eˣ) = softplus(x)`, which stays finite where the power does not
+fn softplus(m: &Match<'_>) -> Option<Build> {
+    let log = m.op::<Log>()?;
+    let x = match log.epsilon.0 {
+        1.0 => log.operand(0).find::<Exp>()?.operand(0),
+        epsilon if epsilon.abs() <= 1e-30 => {
+            let sum = log.operand(0).find::<Add>()?.with_scalar();
+            sum.filter(|(_, one)| *one == 1.0)?.0.find::<Exp>()?.operand(0)
+        }
+        _ => return None,
+    };
+    (x.ty() == m.ty()).then(|| m.build(Softplus {}, [x.into()]))
+}
+
+/// `max(x, 0) + ln(1 + e^(−|x|)) = softplus(x)`
+fn softplus_of_parts(m: &Match<'_>) -> Option<Build> {
+    let pairs = m.op::<Add>()?.pairs();
+    let x = pairs.into_iter().find_map(|(rectified, rest)| {
+        let x = rectified.find::<Relu>()?.operand(0);
+        let log = rest.find::<Log>()?;
+        let size = match log.epsilon.0 {
+            1.0 => exp_of_negative(log.operand(0))?,
+            epsilon if epsilon.abs() <= 1e-30 => one_plus_exp_of_negative(log.operand(0))?,
+            _ => return None,
+        };
+        size.find::<Abs>().is_some_and(|abs| abs.operand(0) == x).then_some(x)
+    })?;
+    (x.ty() == m.ty()).then(|| m.build(Softplus {}, [x.into()]))
+}
+
+/// `x / (1 + |x|) = softsign(x)`
+fn softsign(m: &Match<'_>) -> Option<Build> {
+    let div = m.op::<RealDiv>()?;
+    let x = div.operand(0);
+    x.dtype().filter(|dtype| dtype.is_float())?;
+    let sum = div.operand(1).find::<Add>()?.with_scalar().filter(|(_, one)| *one == 1.0)?;
+    let fits = sum.0.find::<Abs>()?.operand(0) == x && x.ty() == m.ty();
+    fits.then(|| m.build(Softsign {}, [x.into()]))
+}
+
+/// Whether a number is one that every precision holds well as an attribute.
+fn is_moderate(c: f64) -> bool {
+    c == 0.0 || (1e-3..=1e3).contains(&c.abs())
+}
+
+/// `a · tanh(b·x) = scaled_tanh(x; a, b)`
+fn scaled_tanh(m: &Match<'_>) -> Option<Build> {
+    let (inner, a) = m.op::<Mul>()?.with_scalar().filter(|(_, a)| is_moderate(*a))?;
+    let (x, alpha, beta) = match inner.find::<ScaledTanh>() {
+        Some(op) => (op.operand(0), op.alpha.0, op.beta.0),
+        None => (inner.find::<Tanh>()?.operand(0), 1.0, 1.0),
+    };
+    let op = ScaledTanh { alpha: F64(a * alpha), beta: F64(beta) };
+    (is_moderate(a * alpha) && x.ty() == m.ty()).then(|| m.build(op, [x.into()]))
+}
+
+/// `tanh(b·x) = scaled_tanh(x; 1, b)`
+fn tanh_of_scaled(m: &Match<'_>) -> Option<Build> {
+    let (alpha, beta) = match m.op::<ScaledTanh>() {
+        Some(op) => (op.alpha, op.beta.0),
+        None => (F64(1.0), 1.0),
+    };
+    let (x, b) = m.operand(0).find::<Mul>()?.with_scalar()?;
+    let fits = is_moderate(b) && is_moderate(b * beta) && x.ty() == m.ty();
+    fits.then(|| m.build(ScaledTanh { alpha, beta: F64(b * beta) }, [x.into()]))
+}
+
+/// `a·x + b = linear_activation(x; a, b)`
+fn linear_activation(m: &Match<'_>) -> Option<Build> {
+    let (inner, b) = m.op::<Add>()?.with_scalar().filter(|(_, b)| is_moderate(*b))?;
+    let (x, a) = inner.find::<Mul>()?.with_scalar().filter(|(_, a)| is_moderate(*a))?;
+    let fits = x.dtype()?.is_float() && x.ty() == m.ty();
+    fits.then(|| m.build(LinearActivation { alpha: F64(a), beta: F64(b) }, [x.into()]))
 }
 
 /// `max(x, a·x) = leaky_relu(x, a)` for `0 ≤ a ≤ 1`
@@ -130,36 +225,49 @@ fn sigmoid_hard(m: &Match<'_>) -> Option<Build> {
     (x.ty() == m.ty()).then(|| m.build(hard, [x.into()]))
 }
 
-/// The factors of a product, two levels deep: values, and the product of the numbers among them.
-fn product<'m>(m: &'m Match<'m>) -> Option<(Vec<Class<'m>>, f64)> {
-    let root = m.op::<Mul>()?;
-    let (mut values, mut number) = (Vec::new(), 1.0);
-    let mut add = |class: Class<'m>, values: &mut Vec<Class<'m>>| match class.scalar() {
-        Some(c) => number *= c,
-        None => values.push(class),
-    };
-    for class in [root.operand(0), root.operand(1)] {
-        match class.find::<Mul>() {
-            Some(inner) => {
-                add(inner.operand(0), &mut values);
-                add(inner.operand(1), &mut values);
-            }
-            None => add(class, &mut values),
+/// `clip(a·x + b, 0, 1) = sigmoid_hard(x; a, b)`
+fn sigmoid_hard_of_clip(m: &Match<'_>) -> Option<Build> {
+    let clip = m.op::<Clip>().filter(|c| c.alpha.0 == 0.0 && c.beta.0 == 1.0)?;
+    let line = clip.operand(0);
+    let (x, a, b) = match line.find::<LinearActivation>() {
+        Some(op) => (op.operand(0), op.alpha.0, op.beta.0),
+        None => {
+            let (scaled, b) = line.find::<Add>()?.with_scalar()?;
+            let (x, a) = scaled.find::<Mul>()?.with_scalar()?;
+            (x, a, b)
         }
-    }
-    Some((values, number))
+    };
+    let fits = is_moderate(a) && is_moderate(b) && x.ty() == m.ty();
+    fits.then(|| m.build(SigmoidHard { alpha: F64(a), beta: F64(b) }, [x.into()]))
 }
 
-/// `x`, if the factors are 1/2, `x` and something that `is_bell` of `x`.
-fn gelu_operand<'m>(
-    (values, number): &(Vec<Class<'m>>, f64),
-    is_bell: impl Fn(Class<'m>, Class<'m>) -> Option<()>,
-) -> Option<Class<'m>> {
-    let [a, b] = values[..] else { return None };
-    if (number - 0.5).abs() > 1e-6 {
-        return None;
-    }
-    [(a, b), (b, a)].into_iter().find_map(|(x, bell)| is_bell(bell, x).map(|()| x))
+/// `x · clip(y + b, 0, c) · (1/c) = x · sigmoid_hard(y; 1/c, b/c)`, the number in any place
+fn hard_swish(m: &Match<'_>) -> Option<Build> {
+    let root = m.op::<Mul>()?;
+    let (products, scale) = match root.with_scalar() {
+        Some((inner, scale)) => (inner.find_all::<Mul>(), scale),
+        None => (vec![root], 1.0),
+    };
+    let hard = |clipped: Class<'_>, scale: f64| {
+        let bounded = |high: f64| (high * scale - 1.0).abs() < 1e-6;
+        let sum = match clipped.find::<Relu6>() {
+            Some(relu6) if bounded(6.0) => relu6.operand(0),
+            _ => {
+                clipped.find::<Clip>().filter(|c| c.alpha.0 == 0.0 && bounded(c.beta.0))?.operand(0)
+            }
+        };
+        let (y, b) = sum.find::<Add>()?.with_scalar()?;
+        let op = SigmoidHard { alpha: F64(scale), beta: F64(b * scale) };
+        (y.ty() == sum.ty()).then(|| m.build(op, [y.into()]))
+    };
+    products.iter().flat_map(mlc_egraph::Found::pairs).find_map(|(x, clipped)| {
+        if let Some(gate) = hard(clipped, scale).filter(|_| x.ty() == m.ty()) {
+            return Some(m.build(Mul {}, [x.into(), gate]));
+        }
+        let (x, c) = x.find::<Mul>()?.with_scalar()?;
+        let gate = hard(clipped, scale * c).filter(|_| x.ty() == m.ty())?;
+        Some(m.build(Mul {}, [x.into(), gate]))
+    })
 }
 
 /// `relu(relu(x)) = relu(x)`

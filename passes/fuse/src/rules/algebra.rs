@@ -3,8 +3,8 @@
 use mlc_egraph::{Build, Class, Family, Match, rule};
 use mlc_ir::F64;
 use mlc_ir::ops::{
-    Abs, Add, Clip, Equal, Inverse, Log, LogicalNot, Maximum, Minimum, Mul, NotEqual, Pow, RealDiv,
-    Relu, Rsqrt, Select, Sigmoid, Sqrt, Square, Sub,
+    Abs, Add, Clip, Equal, Exp2, Inverse, Log, LogicalNot, Maximum, Minimum, Mul, NotEqual, Pow,
+    RealDiv, Relu, Rsqrt, Select, Sigmoid, Sqrt, Square, Sub,
 };
 
 pub(super) const FAMILY: Family = Family {
@@ -15,6 +15,7 @@ pub(super) const FAMILY: Family = Family {
         rule!(Close, "pow-to-sqrt", ["pow"], pow_to_sqrt),
         rule!(Close, "pow-to-rsqrt", ["pow"], pow_to_rsqrt),
         rule!(Exact, "pow-one", ["pow"], pow_one),
+        rule!(Close, "pow-of-two", ["pow"], pow_of_two),
         rule!(Exact, "mul-to-square", ["mul"], mul_to_square),
         rule!(Close, "div-by-sqrt", ["real_div"], div_by_sqrt),
         rule!(Close, "epsilon-of-sum", ["rsqrt", "log", "inverse"], epsilon_of_sum),
@@ -70,12 +71,23 @@ fn mul_to_square(m: &Match<'_>) -> Option<Build> {
     (x == mul.operand(1)).then(|| m.build(Square {}, [x.into()]))
 }
 
-/// `1 / √x = rsqrt(x)`
+/// `y / √x = y · rsqrt(x)`, the factor 1 left out
 fn div_by_sqrt(m: &Match<'_>) -> Option<Build> {
     let div = m.op::<RealDiv>()?;
-    let root = div.operand(1).find::<Sqrt>()?;
-    let fits = div.operand(0).scalar() == Some(1.0) && root.class().ty() == m.ty();
-    fits.then(|| m.build(Rsqrt { epsilon: F64(0.0) }, [root.operand(0).into()]))
+    let (y, root) = (div.operand(0), div.operand(1).find::<Sqrt>()?);
+    let rsqrt = m.build(Rsqrt { epsilon: F64(0.0) }, [root.operand(0).into()]);
+    if y.scalar() == Some(1.0) {
+        return (root.class().ty() == m.ty()).then_some(rsqrt);
+    }
+    Some(m.build(Mul {}, [y.into(), rsqrt]))
+}
+
+/// `2^x = exp2(x)`
+fn pow_of_two(m: &Match<'_>) -> Option<Build> {
+    let pow = m.op::<Pow>()?;
+    let x = pow.operand(1);
+    let fits = pow.operand(0).scalar() == Some(2.0) && x.ty() == m.ty() && x.dtype()?.is_float();
+    fits.then(|| m.build(Exp2 {}, [x.into()]))
 }
 
 /// `f(x + c; ε) = f(x; ε + c)` for `rsqrt`, `log` and `inverse`, whose ε is added to `x`

@@ -1,7 +1,7 @@
 //! Sums and products with constants.
 
 use mlc_egraph::{Build, Family, Match, rule};
-use mlc_ir::ops::{Add, Mul, RealDiv, Sub};
+use mlc_ir::ops::{Add, FloorDiv, Mul, RealDiv, Sub};
 
 pub(super) const FAMILY: Family = Family {
     name: "arithmetic",
@@ -13,6 +13,8 @@ pub(super) const FAMILY: Family = Family {
         rule!(Close, "mul-of-mul", ["mul"], mul_of_mul),
         rule!(Close, "add-of-add", ["add"], add_of_add),
         rule!(Exact, "sub-constant", ["sub"], sub_constant),
+        rule!(Exact, "floor-div-one", ["floor_div"], floor_div_one),
+        rule!(Close, "mul-of-sum", ["mul"], mul_of_sum),
     ],
 };
 
@@ -81,4 +83,28 @@ fn sub_constant(m: &Match<'_>) -> Option<Build> {
     c.dtype().filter(|dtype| dtype.is_float())?;
     let negative = m.build(Mul {}, [c.into(), m.number(-1.0)?]);
     Some(m.build(Add {}, [op.operand(0).into(), negative]))
+}
+
+/// `⌊x / 1⌋ = x` for integers
+fn floor_div_one(m: &Match<'_>) -> Option<Build> {
+    let op = m.op::<FloorDiv>()?;
+    let x = op.operand(0);
+    let fits = x.dtype()?.is_int() && op.operand(1).scalar() == Some(1.0) && x.ty() == m.ty();
+    fits.then(|| x.into())
+}
+
+/// `(x + a) · b = x·b + a·b` for constants of moderate size
+fn mul_of_sum(m: &Match<'_>) -> Option<Build> {
+    let (inner, b) = m.op::<Mul>()?.with_constant()?;
+    let (x, a) = inner.find::<Add>()?.with_constant()?;
+    a.dtype().filter(|dtype| dtype.is_float())?;
+    let moderate = |c: mlc_egraph::Class<'_>| {
+        let numbers = c.constant().filter(|c| c.count() <= 1 << 12)?.to_f64s().ok()?;
+        let size = |c: &f64| *c == 0.0 || (1e-3..=1e3).contains(&c.abs());
+        numbers.iter().all(size).then_some(())
+    };
+    moderate(a).and(moderate(b))?;
+    let shift = m.build(Mul {}, [a.into(), b.into()]);
+    let scaled = m.build(Mul {}, [x.into(), b.into()]);
+    Some(m.build(Add {}, [scaled, shift]))
 }

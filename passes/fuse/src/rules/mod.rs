@@ -3,12 +3,19 @@
 mod activation;
 mod algebra;
 mod arithmetic;
+mod attention;
+mod cast;
 mod conv;
+mod gelu;
 mod join;
 mod linear;
+mod norm;
 mod parallel;
+mod rearrange;
+mod rectifier;
 mod reduction;
 mod shape;
+mod slice;
 mod softmax;
 mod transpose;
 
@@ -19,9 +26,16 @@ pub const FAMILIES: &[Family] = &[
     arithmetic::FAMILY,
     algebra::FAMILY,
     activation::FAMILY,
+    gelu::FAMILY,
+    rectifier::FAMILY,
+    norm::FAMILY,
     reduction::FAMILY,
     softmax::FAMILY,
+    attention::FAMILY,
     shape::FAMILY,
+    slice::FAMILY,
+    rearrange::FAMILY,
+    cast::FAMILY,
     transpose::FAMILY,
     join::FAMILY,
     linear::FAMILY,

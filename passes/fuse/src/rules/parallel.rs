@@ -121,7 +121,7 @@ fn transpose_of_split(m: &Match<'_>) -> Option<Build> {
 }
 
 /// `reshape(split(x)ᵢ, [*B, hᵢ, d]) = split(reshape(x, [*B, h, d]))ᵢ` where the last axis is split and
-/// then cut into rows of `d`
+/// then cut into rows of `d`; the other axes may be merged or cut
 fn reshape_of_split(m: &Match<'_>) -> Option<Build> {
     m.op::<Reshape>()?;
     let part = m.operand(0);
@@ -133,7 +133,9 @@ fn reshape_of_split(m: &Match<'_>) -> Option<Build> {
     let (last, outer) = x.shape().split_last()?;
     let total = last.as_const()?;
     rows.as_const()?;
-    if outer != batch || normalize_axis(split.axis, x.rank()).ok()? + 1 != x.rank() {
+    let count = |dims: &[Dim]| dims.iter().try_fold(1i64, |n, dim| n.checked_mul(dim.as_const()?));
+    let same = outer == batch || (count(outer).is_some() && count(outer) == count(batch));
+    if !same || normalize_axis(split.axis, x.rank()).ok()? + 1 != x.rank() {
         return None;
     }
     let sizes = match (&split.split_sizes, split.num_splits) {

@@ -1,11 +1,12 @@
 //! Reductions.
 
-use mlc_egraph::{Build, Class, Family, Match, rule};
+use mlc_egraph::{Build, Class, Family, Found, Match, rule};
 use mlc_ir::infer::normalize_axes;
 use mlc_ir::ops::{
-    Abs, Exp, Log, Mul, RealDiv, ReduceL1Norm, ReduceL2Norm, ReduceLogSumExp, ReduceMax,
-    ReduceMean, ReduceMin, ReduceSum, ReduceSumSquare, Sqrt, Square,
+    Abs, Exp, Log, Mul, RealDiv, ReduceL1Norm, ReduceL2Norm, ReduceLogSum, ReduceLogSumExp,
+    ReduceMean, ReduceSum, ReduceSumSquare, Sqrt, Square,
 };
+use mlc_ir::{AttrValue, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "reduction",
@@ -17,7 +18,9 @@ pub(super) const FAMILY: Family = Family {
         rule!(Close, "root-of-sum-square", ["sqrt"], root_of_sum_square),
         rule!(Close, "sum-of-abs", ["reduce_sum"], sum_of_abs),
         rule!(Close, "log-of-sum-of-exp", ["log"], log_of_sum_of_exp),
-        rule!(Exact, "reduce-of-reduce", ["reduce_max", "reduce_min"], reduce_of_reduce),
+        rule!(Close, "log-of-sum", ["log"], log_of_sum),
+        rule!(Close, "reduce-of-reduce", NESTED, reduce_of_reduce),
+        rule!(Exact, "reduce-of-one", NESTED, reduce_of_one),
     ],
 };
 
@@ -82,24 +85,68 @@ fn log_of_sum_of_exp(m: &Match<'_>) -> Option<Build> {
     (log.epsilon.0.abs() <= 1e-30).then(|| m.build(reduce, [exp.operand(0).into()]))
 }
 
-/// `max(max(x; a); b) = max(x; a ∪ b)` with axes kept, and the minimum
-fn reduce_of_reduce(m: &Match<'_>) -> Option<Build> {
-    let x = m.operand(0);
-    let joined = |outer: &Option<Vec<i64>>, inner: &Option<Vec<i64>>| {
-        let mut axes = normalize_axes(outer.as_ref()?, x.rank()).ok()?;
-        axes.extend(normalize_axes(inner.as_ref()?, x.rank()).ok()?);
-        axes.sort_unstable();
-        axes.dedup();
-        Some(axes.into_iter().map(|axis| axis as i64).collect())
-    };
-    if let (Some(outer), Some(inner)) = (m.op::<ReduceMax>(), x.find::<ReduceMax>()) {
-        let axes = Some(joined(&outer.axes, &inner.axes)?);
-        let kept = inner.keep_dims && outer.keep_dims;
-        return kept
-            .then(|| m.build(ReduceMax { axes, keep_dims: true }, [inner.operand(0).into()]));
+/// `log(reduce_sum(x)) = reduce_log_sum(x)`
+fn log_of_sum(m: &Match<'_>) -> Option<Build> {
+    let log = m.op::<Log>()?;
+    let sum = log.operand(0).find::<ReduceSum>()?;
+    let reduce = ReduceLogSum { axes: sum.axes.clone(), keep_dims: sum.keep_dims };
+    (log.epsilon.0.abs() <= 1e-30).then(|| m.build(reduce, [sum.operand(0).into()]))
+}
+
+/// Reductions of which one after another is the same over all axes.
+const NESTED: [&str; 5] = ["reduce_max", "reduce_min", "reduce_sum", "reduce_mean", "reduce_prod"];
+
+/// The axes of a reduction, counted from the front, and whether they are kept.
+fn axes_of(op: &Found<'_, Op>) -> Option<(Vec<usize>, bool)> {
+    let rank = op.operand(0).rank();
+    let (mut axes, mut kept) = ((0..rank).collect(), false);
+    for value in op.attrs() {
+        match value {
+            AttrValue::Ints(given) => axes = normalize_axes(&given, rank).ok()?,
+            AttrValue::Bool(given) => kept = given,
+            _ => {}
+        }
     }
-    let (outer, inner) = (m.op::<ReduceMin>()?, x.find::<ReduceMin>()?);
-    let axes = Some(joined(&outer.axes, &inner.axes)?);
-    let kept = inner.keep_dims && outer.keep_dims;
-    kept.then(|| m.build(ReduceMin { axes, keep_dims: true }, [inner.operand(0).into()]))
+    Some((axes, kept))
+}
+
+/// `reduce(reduce(x; a); b) = reduce(x; a ∪ b)` for maximum, minimum, sum, mean and product
+fn reduce_of_reduce(m: &Match<'_>) -> Option<Build> {
+    let outer = m.any();
+    let name = outer.spec().name;
+    m.ty().filter(|ty| ty.dtype.is_float() || !name.ends_with("mean"))?;
+    let inner = m.operand(0).ops().into_iter().find(|op| op.spec().name == name)?;
+    let ((over, outer_kept), (own, kept)) = (axes_of(&outer)?, axes_of(&inner)?);
+    let x = inner.operand(0);
+    // Axes of the inner result as axes of `x`.
+    let left: Vec<usize> = (0..x.rank()).filter(|axis| kept || !own.contains(axis)).collect();
+    let mut axes = own.clone();
+    for axis in over {
+        axes.push(*left.get(axis)?);
+    }
+    axes.sort_unstable();
+    axes.dedup();
+    let keep = outer_kept && kept;
+    if outer_kept && !kept {
+        return None;
+    }
+    // What is kept by the inner one and dropped by the outer one only in part.
+    if kept
+        && !outer_kept
+        && own.iter().any(|axis| !axes_of(&outer).is_some_and(|(all, _)| all.contains(axis)))
+    {
+        return None;
+    }
+    let axes: Vec<i64> = axes.into_iter().map(|axis| axis as i64).collect();
+    let values = [Some(AttrValue::Ints(axes)), Some(AttrValue::Bool(keep))];
+    let op = Op::from_attrs(name, &values)?.ok()?;
+    Some(m.build(op, [x.into()]))
+}
+
+/// `reduce(x) = x` over axes of extent 1 that are kept, for maximum, minimum, sum, mean and product
+fn reduce_of_one(m: &Match<'_>) -> Option<Build> {
+    let (axes, kept) = axes_of(&m.any())?;
+    let x = m.operand(0);
+    let fits = kept && axes.iter().all(|&axis| x.shape()[axis].is(1)) && x.ty() == m.ty();
+    fits.then(|| x.into())
 }

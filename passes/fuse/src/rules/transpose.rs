@@ -62,7 +62,7 @@ pub(super) const UNARY: [&str; 40] = [
 ];
 
 /// Ops of two operands that are computed element by element.
-const BINARY: [&str; 15] = [
+pub(super) const BINARY: [&str; 15] = [
     "add",
     "equal",
     "floor_div",
