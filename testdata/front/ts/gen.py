@@ -162,6 +162,27 @@ class WritesInRegions(nn.Module):
         return y, row
 
 
+@module((ramp(3, 4),))
+class CopiesByLayout(nn.Module):
+    """Reshapes that are copies since the axes lie in another order, and those that are views; writes to both."""
+
+    def forward(self, x):
+        a = x + 1
+        copy = a.t().reshape(-1)
+        copy[0] = 100.0
+        view = a.reshape(2, 6)
+        view[1, 2:4] = -7.0
+        turned = a.t().contiguous()
+        turned.mul_(2.0)
+        cut = a[:, 1:3].reshape(-1)
+        cut.zero_()
+        nhwc = a.reshape(1, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+        flat = nhwc.permute(0, 2, 3, 1).reshape(-1)
+        flat[3] = 55.0
+        rows = a.unfold(1, 2, 2)
+        return a, copy, view, turned, cut, nhwc, flat, rows.select(2, 1)
+
+
 @module(
     (ramp(2, 3),),
     (ramp(2, 3) + 1,),

@@ -52,6 +52,8 @@ pub struct ExportedProgram {
     pub outputs: Vec<OutputSpec>,
     /// Ranges of symbols, by name.
     pub ranges: BTreeMap<String, Range>,
+    /// What symbols were for the inputs that the model was exported with.
+    pub examples: BTreeMap<String, i64>,
     /// Ranges of compound expressions, in the order of their text.
     pub expr_ranges: Vec<(SymExpr, Range)>,
 }

@@ -45,8 +45,27 @@ pub(crate) fn program(
         inputs,
         outputs,
         ranges,
+        examples: examples(&module.graph),
         expr_ranges,
     }
+}
+
+/// The symbols that are extents of inputs, as they were at export.
+fn examples(graph: &schema::Graph) -> BTreeMap<String, i64> {
+    let mut found = BTreeMap::new();
+    let metas = graph.inputs.iter().filter_map(|input| match input {
+        schema::Argument::Tensor(tensor) => graph.tensor_values.get(&tensor.name),
+        _ => None,
+    });
+    for size in metas.flat_map(|meta| &meta.sizes) {
+        if let schema::SymInt::Expr(text) = size
+            && let Some(value) = text.hint.as_int
+            && let Ok(SymExpr::Symbol(name)) = parse(&text.expr_str)
+        {
+            found.entry(name).or_insert(value);
+        }
+    }
+    found
 }
 
 fn dialect(file: &schema::ExportedProgram, report: &mut Report) -> Dialect {

@@ -19,6 +19,7 @@ use super::Cx;
 use super::complex;
 use super::dims;
 use super::error::{LowerError, LowerResult};
+use super::layout;
 use super::value::{TensorId, Val};
 
 /// One step from a tensor to a view of it.
@@ -98,6 +99,10 @@ struct Base {
     value: Value,
     version: u32,
     owner: Owner,
+    /// Its group among [`Memory::twins`].
+    twins: Option<usize>,
+    /// Whether a twin was written to.
+    stale: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +139,8 @@ pub(super) struct Memory {
     regions: u32,
     /// The last version that a base was given.
     versions: u32,
+    /// Groups of bases of which it is not known whether they are the same memory.
+    twins: Vec<Vec<usize>>,
     doubtful: BTreeSet<TensorId>,
     pub(super) complex: BTreeSet<TensorId>,
     /// What tensors were quantized to that hold the floats they stand for.
@@ -143,9 +150,45 @@ pub(super) struct Memory {
 impl Memory {
     /// A tensor with memory of its own.
     pub(super) fn allocate(&mut self, value: Value, owner: Owner) -> TensorId {
-        self.bases.push(Base { value, version: 0, owner });
+        self.bases.push(Base { value, version: 0, owner, twins: None, stale: false });
         let base = self.bases.len() - 1;
         self.add(Place { base, views: Vec::new(), value, version: 0, strides: None })
+    }
+
+    /// How many bases there are.
+    pub(super) fn bases(&self) -> usize {
+        self.bases.len()
+    }
+
+    /// Makes what is known of the layout of a tensor unknown, if it is all of a base from `first` on.
+    pub(super) fn forget_strides(&mut self, tensor: TensorId, first: usize) {
+        let place = &mut self.places[tensor.0 as usize];
+        if place.base >= first && place.views.is_empty() {
+            place.strides = None;
+        }
+    }
+
+    /// Declares that two tensors may share their memory, or not; `b` is new.
+    pub(super) fn pair(&mut self, a: TensorId, b: TensorId) {
+        let [a, b] = [a, b].map(|tensor| self.places[tensor.0 as usize].base);
+        let next = self.twins.len();
+        let group = *self.bases[a].twins.get_or_insert(next);
+        if group == next {
+            self.twins.push(vec![a]);
+        }
+        self.twins[group].push(b);
+        self.bases[b].twins = Some(group);
+    }
+
+    /// The bases that may be the same memory as this one.
+    fn twins(&self, at: usize) -> impl Iterator<Item = usize> {
+        let group = self.bases[at].twins.map(|group| &self.twins[group]);
+        group.into_iter().flatten().copied().filter(move |&other| other != at)
+    }
+
+    /// Whether what is written to a base may have to be written to one that the caller or the model owns.
+    fn may_be_owned(&self, at: usize) -> bool {
+        self.twins(at).any(|twin| self.bases[twin].owner != Owner::Local)
     }
 
     fn add(&mut self, place: Place) -> TensorId {
@@ -157,7 +200,8 @@ impl Memory {
     pub(super) fn same_place(&mut self, tensor: TensorId, value: Value) -> TensorId {
         let place = &self.places[tensor.0 as usize];
         let (base, views, version) = (place.base, place.views.clone(), place.version);
-        self.add(Place { base, views, value, version, strides: None })
+        let strides = place.strides.clone();
+        self.add(Place { base, views, value, version, strides })
     }
 
     /// Bases that the caller or the model owns and that were written, with their last value.
@@ -210,6 +254,12 @@ impl Memory {
             self.log.push(Change::Base(at, base.value, base.version));
         }
         base.value = value;
+        if base.twins.is_some() {
+            for twin in self.twins(at).collect::<Vec<_>>() {
+                self.bases[twin].stale = true;
+            }
+        }
+        let base = &mut self.bases[at];
         // A version is never used twice, not even for a value that was left behind.
         self.versions += 1;
         base.version = self.versions;
@@ -246,6 +296,9 @@ impl Cx<'_> {
     pub fn pairs(&mut self, tensor: TensorId) -> LowerResult<Value> {
         let place = &self.memory.places[tensor.0 as usize];
         let base = &self.memory.bases[place.base];
+        if base.stale {
+            return Err(layout::unknown_sharing());
+        }
         if place.version == base.version {
             return Ok(place.value);
         }
@@ -277,9 +330,13 @@ impl Cx<'_> {
     pub fn view_valued(&mut self, of: TensorId, view: View, value: Value) -> TensorId {
         let place = &self.memory.places[of.0 as usize];
         let (base, version) = (place.base, self.memory.bases[place.base].version);
+        let strides = match (&place.strides, self.b.tensor(place.value)) {
+            (Some(strides), Ok(ty)) => layout::viewed(&ty.shape, strides, &view),
+            _ => None,
+        };
         let mut views = place.views.clone();
         views.push(view);
-        self.memory.add(Place { base, views, value, version, strides: None })
+        self.memory.add(Place { base, views, value, version, strides })
     }
 
     /// Declares that a tensor holds the floats that values quantized to `dtype` stand for.
@@ -317,8 +374,7 @@ impl Cx<'_> {
         self.memory.places[tensor.0 as usize].strides = Some(strides);
     }
 
-    /// How a tensor lies in memory, if the file tells: tensors between the steps of one lowering have
-    /// no strides.
+    /// How a tensor lies in memory, if that is known.
     #[must_use]
     pub fn strides(&self, tensor: TensorId) -> Option<&[Dim]> {
         self.memory.places[tensor.0 as usize].strides.as_deref()
@@ -338,6 +394,9 @@ impl Cx<'_> {
     pub fn write(&mut self, tensor: TensorId, value: Value) -> LowerResult<()> {
         let place = &self.memory.places[tensor.0 as usize];
         let (at, views) = (place.base, place.views.clone());
+        if self.memory.may_be_owned(at) || self.memory.bases[at].stale {
+            return Err(layout::unknown_sharing());
+        }
         // The values between the base and the tensor: a write through a view needs what it is a
         // view of.
         let mut stages = vec![self.memory.bases[at].value];

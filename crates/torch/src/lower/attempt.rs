@@ -181,7 +181,7 @@ impl Attempt<'_> {
         if fate == Fate::Io {
             return Ok(Val::Tensor(cx.kept_input(owner, (name, value), &mut self.store)));
         }
-        Ok(Val::Tensor(cx.memory.allocate(value, owner)))
+        Ok(Val::Tensor(cx.allocate(value, owner)))
     }
 
     /// Notes the value that a kept tensor has in the end, where it is not what was written in place.
@@ -223,7 +223,7 @@ impl Cx<'_> {
         let value = self.b.program.consts.intern_named(tensor, name);
         let value = Const { value }.build(&mut self.b)?;
         self.b.name(value, name);
-        let place = self.memory.allocate(value, Owner::Model(name.to_owned()));
+        let place = self.allocate(value, Owner::Model(name.to_owned()));
         if complex {
             self.memory.complex.insert(place);
         }

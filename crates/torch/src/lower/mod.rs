@@ -20,6 +20,7 @@ pub mod error;
 mod evaluate;
 mod formula;
 mod graph;
+mod layout;
 mod ops;
 pub mod promote;
 pub mod registry;
@@ -72,12 +73,22 @@ const MAX_DEPTH: u32 = 64;
 impl Cx<'_> {
     /// A tensor with memory of its own.
     pub fn fresh(&mut self, value: Value) -> Val {
-        Val::Tensor(self.memory.allocate(value, Owner::Local))
+        Val::Tensor(self.fresh_tensor(value))
+    }
+
+    /// A packed tensor with memory of its own.
+    pub(super) fn allocate(&mut self, value: Value, owner: Owner) -> TensorId {
+        let tensor = self.memory.allocate(value, owner);
+        if let Ok(ty) = self.b.tensor(value) {
+            let strides = layout::packed(&ty.shape);
+            self.set_strides(tensor, strides);
+        }
+        tensor
     }
 
     /// As [`Cx::fresh`], by its id.
     pub(crate) fn fresh_tensor(&mut self, value: Value) -> TensorId {
-        self.memory.allocate(value, Owner::Local)
+        self.allocate(value, Owner::Local)
     }
 
     /// Makes the extents of a tensor readable while the program runs, where only it tells them.
@@ -388,9 +399,11 @@ impl Cx<'_> {
             )));
         }
         self.depth += 1;
+        let first = self.memory.bases();
         let outputs = lower.lower(self, call);
         self.depth -= 1;
         let mut outputs = outputs?;
+        self.forget_layout((&call.op, &outputs), call.values(), first);
         if form == Form::InPlace {
             outputs = vec![self.in_place(call, &outputs)?];
         } else if form == Form::Copy {

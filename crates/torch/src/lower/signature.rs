@@ -230,11 +230,13 @@ fn unsupported_output(kind: &OutputKind) -> mlc_diag::Diagnostic {
     problem(codes::UNSUPPORTED_SIGNATURE, message, help)
 }
 
-/// The least extents that the ranges of the file allow.
+/// The extents that the model was exported with, or the least that the ranges of the file allow.
 pub(super) fn default_shape(source: &ExportedProgram, shape: &[Dim]) -> Option<Vec<u64>> {
     let at = |name: &str| {
         let range = source.ranges.get(name).copied().unwrap_or_default();
-        Some(Dim::Const(range.min.unwrap_or(1).max(1)))
+        let least = range.min.unwrap_or(1).max(1);
+        let example = source.examples.get(name).copied().unwrap_or(least);
+        Some(Dim::Const(example.min(range.max.unwrap_or(i64::MAX)).max(least)))
     };
     shape
         .iter()

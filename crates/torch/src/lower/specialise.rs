@@ -40,6 +40,11 @@ pub(super) fn specialised(
         if let Some(name) = new.as_symbol() {
             program.ranges.insert(name.to_owned(), range);
         }
+        if let Some(example) = program.examples.remove(old)
+            && let Some(name) = new.as_symbol()
+        {
+            program.examples.insert(name.to_owned(), example);
+        }
     }
     for (name, range) in &made.ranges {
         program.ranges.insert(name.clone(), Range { min: Some(range.min), max: range.max });

@@ -183,7 +183,7 @@ impl Cx<'_> {
         let param = Param::state(name.clone());
         let state = self.b.function_mut().add_param(param, Type::State(ty));
         let value = ReadState {}.build(&mut self.b, state)?;
-        let tensor = self.memory.allocate(value, owner.clone());
+        let tensor = self.allocate(value, owner.clone());
         store.add(owner, Kept { position: 0, name, tensor, state: Some((state, value)) });
         Ok(tensor)
     }
@@ -195,7 +195,7 @@ impl Cx<'_> {
         (name, value): (String, Value),
         store: &mut Store,
     ) -> TensorId {
-        let tensor = self.memory.allocate(value, owner.clone());
+        let tensor = self.allocate(value, owner.clone());
         store.add(owner, Kept { position: 0, name, tensor, state: None });
         tensor
     }

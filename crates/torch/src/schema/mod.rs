@@ -176,6 +176,15 @@ pub(crate) enum SymBool {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct SymText {
     pub(crate) expr_str: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) hint: Hint,
+}
+
+/// What an expression was for the inputs that the model was exported with.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Hint {
+    #[serde(default)]
+    pub(crate) as_int: Option<i64>,
 }
 
 /// A value, or its default where the file has null.

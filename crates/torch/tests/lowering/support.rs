@@ -204,6 +204,7 @@ impl Case {
             .map(|name| OutputSpec { value: tensor(name), name: None, kind: OutputKind::User })
             .collect();
         ExportedProgram {
+            examples: BTreeMap::new(),
             torch_version: "2.7.1".to_owned(),
             schema: (8, 7),
             dialect: Dialect::Training,

@@ -97,3 +97,25 @@ fn an_input_without_a_shape_is_asked_for() {
     let source = "class Net(Module):\n  def forward(self: __torch__.Net, x: Tensor) -> Tensor:\n    return x\n";
     refused(&stored(&entries(MODULE, source)), &["error[missing-shape]", "--input x="]);
 }
+
+#[test]
+fn a_write_that_may_be_shared_is_refused() {
+    let lines = [
+        "    x = torch.transpose(torch.zeros([2, 3], dtype=6), 0, 1)\n",
+        // Elementwise ops keep the order of axes in memory: the reshape is a copy or not as torch sees fit.
+        "    y = torch.add(x, x)\n",
+        "    z = torch.reshape(y, [6])\n",
+        "    w = torch.zero_(z)\n",
+    ];
+    let begun = lines.concat();
+    refused(
+        &stored(&entries(MODULE, &net(&format!("{begun}    return y\n")))),
+        &["whether another shares its memory", "call `.contiguous()`"],
+    );
+    convert(&stored(&entries(MODULE, &net(&format!("{begun}    return z\n"))))).unwrap();
+    let packed = begun.replace("z = torch.reshape(y", "z = torch.reshape(torch.contiguous(y)");
+    refused(
+        &stored(&entries(MODULE, &net(&format!("{packed}    return y\n")))),
+        &["whether another shares its memory"],
+    );
+}

@@ -9,6 +9,7 @@ use crate::lower::Cx;
 use crate::lower::alias::View;
 use crate::lower::call::Call;
 use crate::lower::error::{LowerError, LowerResult};
+use crate::lower::layout;
 use crate::lower::registry::Lowering;
 use crate::lower::value::{TensorId, Val};
 
@@ -126,49 +127,13 @@ fn reshape_as(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 /// `x` under the extents `to`: a view where its memory allows that, a copy elsewhere.
 fn view_or_copy(cx: &mut Cx<'_>, x: TensorId, to: Vec<Dim>) -> LowerResult<Vec<Val>> {
     let shape = cx.shape(x)?;
-    let shares = shape == to || cx.strides(x).is_none_or(|strides| has_view(&shape, strides, &to));
-    if shares {
+    let known = cx.strides(x).map(|strides| layout::reshaped(&shape, strides, &to).is_some());
+    if shape == to || known == Some(true) || cx.is_complex(x) {
         return Ok(vec![Val::Tensor(reshaped(cx, x, to)?)]);
     }
     let y = cx.read(x)?;
     let y = cx.reshape(y, &to)?;
-    cx.one(y)
-}
-
-/// Whether memory of `shape` and `strides` can be seen as `to` without moving elements: each run of
-/// axes that follow one another without gaps holds a whole number of the new axes.
-fn has_view(shape: &[Dim], strides: &[Dim], to: &[Dim]) -> bool {
-    if shape.len() != strides.len() {
-        return false;
-    }
-    let mut rest: Vec<&Dim> = to.iter().rev().collect();
-    rest.reverse();
-    let one = Dim::Const(1);
-    let mut count = one.clone();
-    let mut base = strides.last().cloned().unwrap_or_else(|| one.clone());
-    for axis in (0..shape.len()).rev() {
-        count = count.mul(&shape[axis]);
-        let goes_on = axis > 0 && (shape[axis - 1].is(1) || strides[axis - 1] == count.mul(&base));
-        if goes_on {
-            continue;
-        }
-        let mut filled = one.clone();
-        while let Some(dim) = rest.last() {
-            if filled == count && !dim.is(1) {
-                break;
-            }
-            filled = filled.mul(dim);
-            rest.pop();
-        }
-        if filled != count {
-            return false;
-        }
-        if axis > 0 {
-            base = strides[axis - 1].clone();
-            count = one.clone();
-        }
-    }
-    true
+    if known.is_none() { Ok(vec![Val::Tensor(cx.twin(x, y))]) } else { cx.one(y) }
 }
 
 fn flatten(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
@@ -355,56 +320,27 @@ fn contiguous(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
         }
         _ => return Ok(vec![Val::Tensor(x)]),
     };
-    let shape = cx.shape(x)?;
-    let mut packed = Dim::Const(1);
-    let mut in_order = true;
-    if let Some(strides) = cx.strides(x) {
-        for axis in order.into_iter().rev() {
-            let (Some(extent), Some(stride)) = (shape.get(axis), strides.get(axis)) else {
-                return Err(LowerError::invalid("`memory_format` for another rank"));
-            };
-            in_order &= extent.is(1) || *stride == packed;
-            packed = packed.mul(extent);
-        }
+    if order.len() != rank {
+        return Err(LowerError::invalid("`memory_format` for another rank"));
     }
-    if in_order {
+    let shape = cx.shape(x)?;
+    let asked = layout::ordered(&shape, &order);
+    let lies = |strides: &[Dim]| {
+        shape.iter().zip(strides.iter().zip(&asked)).all(|(dim, (a, b))| dim.is(1) || a == b)
+    };
+    let known = cx.strides(x).map(lies);
+    if known == Some(true) || cx.is_complex(x) {
         return Ok(vec![Val::Tensor(x)]);
     }
     let y = cx.read(x)?;
-    cx.one(y)
+    let y = if known.is_none() { cx.twin(x, y) } else { cx.fresh_tensor(y) };
+    cx.set_strides(y, asked);
+    Ok(vec![Val::Tensor(y)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn dims(all: &[i64]) -> Vec<Dim> {
-        all.iter().copied().map(Dim::Const).collect()
-    }
-
-    #[test]
-    fn reshapes_share_memory_where_axes_are_packed() {
-        let see = |shape: &[i64], strides: &[i64], to: &[i64]| {
-            has_view(&dims(shape), &dims(strides), &dims(to))
-        };
-        assert!(see(&[2, 3, 4], &[12, 4, 1], &[6, 4]));
-        assert!(see(&[2, 3, 4], &[12, 4, 1], &[1, 24, 1]));
-        assert!(!see(&[3, 2], &[1, 3], &[6]));
-        assert!(see(&[3, 4], &[8, 1], &[3, 2, 2]));
-        assert!(!see(&[3, 4], &[8, 1], &[12]));
-        assert!(!see(&[2, 4], &[0, 1], &[8]));
-        assert!(see(&[2, 1, 4], &[4, 99, 1], &[8]));
-    }
-
-    #[test]
-    fn symbolic_reshapes_too() {
-        let s = Dim::symbol("s");
-        let shape = [s.clone(), 4.into(), 6.into()];
-        let strides = [24.into(), 6.into(), 1.into()];
-        assert!(has_view(&shape, &strides, &[s.mul(&4.into()), 6.into()]));
-        let turned = [1.into(), s.clone(), s.mul(&4.into())];
-        assert!(!has_view(&shape, &turned, &[s.mul(&24.into())]));
-    }
 
     #[test]
     fn holes_are_computed() {
