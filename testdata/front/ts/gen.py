@@ -183,6 +183,50 @@ class CopiesByLayout(nn.Module):
         return a, copy, view, turned, cut, nhwc, flat, rows.select(2, 1)
 
 
+@module((ramp(1, 3, 8, 8),))
+class StandardLayers(nn.Module):
+    """Layers of torch.nn, which call the free functions of `torch.nn.functional` by variables."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Dropout(0.5)
+        )
+        self.norm = nn.LayerNorm(4)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Hardswish(), nn.Linear(4, 3), nn.Softmax(-1))
+        with torch.no_grad():
+            for n, p in enumerate(self.parameters()):
+                p.copy_((torch.arange(p.numel(), dtype=torch.float32).reshape(p.shape) + n).cos() * 0.5)
+
+    def forward(self, x):
+        y = self.features(x)
+        y = y + self.norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.head(y)
+
+
+class Order(Enum):
+    RISING = 1
+    FALLING = 2
+
+
+@module((ramp(3, 4),))
+class StoredMembers(nn.Module):
+    """A member of an enumeration as an attribute, tensors compared by identity, a call at the side."""
+
+    def __init__(self):
+        super().__init__()
+        self.order = Order.FALLING
+        self.side = nn.PReLU(4, 0.3)
+
+    def forward(self, x):
+        other = torch.jit.fork(self.side, x)
+        y = x if self.order == Order.RISING else -x
+        z = y * 2 if y is x else y * 3
+        named = torch.jit.annotate(Dict[str, torch.Tensor], {})
+        named["z"] = z if not z.is_nested else x
+        return torch.jit.wait(other) + named["z"].sort(1)[0]
+
+
 @module(
     (ramp(2, 3),),
     (ramp(2, 3) + 1,),

@@ -51,7 +51,7 @@ pub(super) fn ordered(shape: &[Dim], order: &[usize]) -> Vec<Dim> {
 }
 
 /// Whether a tensor of these extents has no gaps and the last axis innermost.
-fn is_packed(shape: &[Dim], strides: &[Dim]) -> bool {
+pub(crate) fn is_packed(shape: &[Dim], strides: &[Dim]) -> bool {
     let known = packed(shape);
     shape.len() == strides.len()
         && shape.iter().zip(strides.iter().zip(&known)).all(|(dim, (a, b))| dim.is(1) || a == b)

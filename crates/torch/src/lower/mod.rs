@@ -20,7 +20,7 @@ pub mod error;
 mod evaluate;
 mod formula;
 mod graph;
-mod layout;
+pub(crate) mod layout;
 mod ops;
 pub mod promote;
 pub mod registry;

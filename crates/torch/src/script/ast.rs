@@ -76,6 +76,8 @@ pub(crate) enum StmtKind {
     For(Expr, Expr, Vec<Stmt>),
     While(Expr, Vec<Stmt>),
     Return(Option<Expr>),
+    /// A function within another, which sees the names around it.
+    Define(Function),
     /// A check with its message.
     Assert(Expr, Option<Expr>),
     Raise(Option<Expr>),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::ast::{Expr, ExprKind, Name, Parameter};
+use super::super::ast::{Expr, ExprKind, Function, Name, Parameter};
 use super::super::source::Code;
 use super::item::{Content, Item, ObjectData, Tuple};
 use super::stmt::Flow;
@@ -21,11 +21,18 @@ impl<'m> Interp<'_, 'm, '_> {
         if let Some(path) = callee.path() {
             let root = path.split('.').next().unwrap_or_default();
             if !self.vars().contains_key(root) {
+                let closure = self.frames.last().and_then(|frame| frame.closures.get(&*path));
+                if let Some(&function) = closure {
+                    return self.call_closure(function, args);
+                }
                 return self.call_path(at, &path, args);
             }
         }
         let ExprKind::Attr(of, method) = &callee.kind else {
             let of = self.eval(callee)?;
+            if let Item::Function(path) = &of {
+                return self.call_path(at, path, args);
+            }
             let error = LowerError::invalid(format!("{} cannot be called", of.kind()));
             return Ok(self.settle(Err(error), at, "call"));
         };
@@ -161,8 +168,27 @@ impl<'m> Interp<'_, 'm, '_> {
             },
             _ => self.frames.last().map(|f| Rc::clone(&f.path)).unwrap_or_default(),
         };
+        let (vars, closures) = Default::default();
+        self.enter(Frame { vars, closures, code, path, at: 0 }, args, named)
+    }
+
+    /// Runs a function that stands within the one that runs, and sees its names.
+    fn call_closure(&mut self, function: &'m Function, args: Args<'m>) -> Eval<Item> {
+        let (positional, named) = self.arguments(args)?;
+        let Some(outer) = self.frames.last() else { return Ok(Item::Poison) };
+        let frame = Frame {
+            vars: outer.vars.clone(),
+            closures: outer.closures.clone(),
+            code: Code { function, file: outer.code.file },
+            path: Rc::clone(&outer.path),
+            at: 0,
+        };
+        self.enter(frame, positional, named)
+    }
+
+    fn enter(&mut self, frame: Frame<'m>, args: Vec<Item>, named: Named) -> Eval<Item> {
         let at = self.frames.last().map_or(0, |frame| frame.at);
-        let frame = Frame { vars: Default::default(), code, path, at: 0 };
+        let code = frame.code;
         self.deeper(at, |interp| {
             interp.frames.push(frame);
             interp.bind(&code.function.parameters, args, named, at);

@@ -83,7 +83,13 @@ impl Interp<'_, '_, '_> {
         if !NAMES.contains(&name) {
             return None;
         }
-        let first = args.first()?;
+        let Some(first) = args.first() else {
+            return match name {
+                "list" => Some(Ok(self.new_list(Vec::new()))),
+                "dict" => Some(Ok(Item::Dict(self.heap.add(Content::Dict(Vec::new()))))),
+                _ => None,
+            };
+        };
         match first {
             Item::List(cell) | Item::Dict(cell)
                 if matches!(self.heap.get(*cell), Content::Broken(_)) =>

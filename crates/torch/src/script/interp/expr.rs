@@ -105,8 +105,8 @@ impl<'m> Interp<'_, 'm, '_> {
         Ok(self.settle(item, expr.at, name))
     }
 
-    /// What a dotted name means that begins with no variable: a constant, or a member of an
-    /// enumeration.
+    /// What a dotted name means that begins with no variable: a constant, a member of an
+    /// enumeration, or a function.
     fn global(&mut self, path: &str) -> LowerResult<Item> {
         if let Some(number) = path.strip_prefix("CONSTANTS.c") {
             let at = number.parse::<usize>().ok();
@@ -129,6 +129,9 @@ impl<'m> Interp<'_, 'm, '_> {
                 return Ok(stored::enum_of(self.module, class, value));
             }
             return Ok(value);
+        }
+        if self.module.sources.function(path).is_some() {
+            return Ok(Item::Function(path.into()));
         }
         Err(LowerError::invalid(format!("the name `{path}` is not defined")))
     }

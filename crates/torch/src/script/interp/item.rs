@@ -21,6 +21,8 @@ pub(super) enum Item {
     Dict(Cell),
     Object(Cell),
     Enum(Rc<EnumItem>),
+    /// A free function of the archive, by its qualified name.
+    Function(Rc<str>),
     /// What could not be computed; the reason was reported.
     Poison,
     /// What must not be used, and why.
@@ -230,6 +232,7 @@ impl Item {
             Self::Dict(_) => "a dict",
             Self::Object(_) => "an object",
             Self::Enum(_) => "a member of an enumeration",
+            Self::Function(_) => "a function",
             Self::Poison | Self::Absent(_) => "a value that is not there",
         }
     }

@@ -448,6 +448,7 @@ fn same(a: &Item, b: &Item) -> bool {
         | (Item::Dict(a), Item::Dict(b))
         | (Item::Object(a), Item::Object(b)) => a == b,
         (Item::Enum(a), Item::Enum(b)) => a.class == b.class && a.name == b.name,
+        (Item::Function(a), Item::Function(b)) => a == b,
         (Item::Absent(_), Item::Absent(_)) => true,
         _ => false,
     }

@@ -28,7 +28,7 @@ use std::rc::Rc;
 use mlc_diag::{Diagnostic, Diagnostics, Loc, codes};
 use mlc_ir::{InputRequest, Program};
 
-use super::ast::Name;
+use super::ast::{Function, Name};
 use super::module;
 use super::module::ScriptModule;
 use super::source::Code;
@@ -163,6 +163,8 @@ type Eval<T> = Result<T, Stop>;
 /// A call in progress.
 struct Frame<'m> {
     vars: BTreeMap<Name, Item>,
+    /// Functions that are defined within this one.
+    closures: BTreeMap<&'m str, &'m Function>,
     code: Code<'m>,
     /// The module whose method it is.
     path: Rc<str>,

@@ -44,6 +44,11 @@ impl<'m> Interp<'_, 'm, '_> {
                 }
             }
             StmtKind::Declare(..) | StmtKind::Pass => {}
+            StmtKind::Define(function) => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.closures.insert(&function.name, function);
+                }
+            }
             StmtKind::Expr(expr) => drop(self.eval(expr)?),
             StmtKind::If(condition, then, otherwise) => {
                 let condition = self.eval(condition)?;

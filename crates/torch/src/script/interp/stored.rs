@@ -246,8 +246,12 @@ impl<'l, 'a, 'p> Loader<'l, 'a, 'p> {
             );
         };
         if about.base.as_deref() == Some("Enum") {
-            let args = self.part.pickle.sequence(object.args).unwrap_or_default();
-            let value = args.first().map_or(Item::NONE, |&id| self.item(id, name));
+            // The argument is the value itself, not a tuple that holds it.
+            let value = match self.part.pickle.sequence(object.args) {
+                Some([value]) => *value,
+                _ => object.args,
+            };
+            let value = self.item(value, name);
             return enum_of(module, class, value);
         }
         let data = ObjectData {
@@ -300,7 +304,14 @@ pub(super) fn enum_of(module: &ScriptModule, class: &str, value: Item) -> Item {
     };
     let values = module.sources.class(class).map(|class| class.values.as_slice());
     let member = values.unwrap_or_default().iter().find(|(_, literal)| same(&literal.kind));
-    let name = member.map_or_else(String::new, |(name, _)| name.to_string());
+    let Some((name, _)) = member else {
+        return Item::absent(
+            codes::CORRUPT_ARCHIVE,
+            format!("no member of `{class}` has the value that is stored"),
+            "save the module again",
+        );
+    };
+    let name = name.to_string();
     Item::Enum(Rc::new(EnumItem { class: class.to_owned(), name, value }))
 }
 

@@ -9,6 +9,7 @@ use super::item::{Content, Item, NumberKind};
 use crate::lower::control::Predicate;
 use crate::lower::dims;
 use crate::lower::error::{LowerError, LowerResult};
+use crate::lower::layout::is_packed;
 use crate::lower::value::{TensorId, Val};
 
 /// Functions of tensors that are computed here.
@@ -65,6 +66,18 @@ pub(super) const NAMES: &[&str] = &[
     "is_nonzero",
     "promote_types",
     "can_cast",
+    "ndim",
+    "is_cpu",
+    "is_nested",
+    "is_mkldnn",
+    "is_meta",
+    "is_mps",
+    "is_xpu",
+    "is_ipu",
+    "is_vulkan",
+    "itemsize",
+    "grad",
+    "retains_grad",
 ];
 
 impl Interp<'_, '_, '_> {
@@ -84,6 +97,9 @@ impl Interp<'_, '_, '_> {
         if let ("NumToTensor", [number @ (Item::Val(_) | Item::Number(..))]) = (name, args) {
             return Some(self.tensor_of(number).map(|x| Item::Val(Val::Tensor(x))));
         }
+        if let ("type", [of @ Item::Val(Val::Device(_))]) = (name, args) {
+            return Some(self.tensor_attribute(of, name));
+        }
         let x = args.first()?.tensor()?;
         Some(match (name, args) {
             ("data" | "to_dense" | "cpu" | "cuda" | "requires_grad_", _) => Ok(args[0].clone()),
@@ -101,7 +117,12 @@ impl Interp<'_, '_, '_> {
             ("Float" | "float" | "FloatImplicit", [of]) => self.float_of(of),
             ("Bool" | "bool" | "is_nonzero", [of]) => self.bool_of(of),
             ("dtype" | "device" | "layout" | "is_cuda" | "requires_grad" | "is_leaf", [of])
-            | ("is_sparse" | "is_quantized", [of]) => self.tensor_attribute(of, name),
+            | (
+                "is_sparse" | "is_quantized" | "ndim" | "is_cpu" | "is_nested" | "is_mkldnn",
+                [of],
+            )
+            | ("is_meta" | "is_mps" | "is_xpu" | "is_ipu" | "is_vulkan", [of])
+            | ("itemsize" | "grad" | "retains_grad", [of]) => self.tensor_attribute(of, name),
             ("is_floating_point", [_]) => {
                 self.cx.dtype(x).map(|t| Item::bool(t.kind() == DTypeKind::Float))
             }
@@ -112,7 +133,10 @@ impl Interp<'_, '_, '_> {
                 Item::bool(t != DType::Bool && t.int_range().is_none_or(|(low, _)| low < 0))
             }),
             ("is_conj" | "is_neg", [_]) => Ok(Item::bool(false)),
-            ("is_contiguous", _) => Ok(Item::bool(true)),
+            ("is_contiguous", [_]) => {
+                let (shape, strides) = (self.extents(x), self.strides(x));
+                shape.and_then(|shape| Ok(Item::bool(is_packed(&shape, &strides?))))
+            }
             ("storage_offset", [_]) => Ok(Item::int(0)),
             ("get_device", [_]) => Ok(Item::int(-1)),
             ("element_size", [_]) => {
@@ -205,14 +229,18 @@ impl Interp<'_, '_, '_> {
         Ok(Item::Val(Val::Int(shape[at].clone())))
     }
 
+    fn strides(&mut self, x: TensorId) -> LowerResult<Vec<Dim>> {
+        self.extents(x)?;
+        self.cx.strides(x).map(<[Dim]>::to_vec).ok_or_else(|| {
+            LowerError::dynamic("how the tensor lies in memory is not known")
+                .help("call `.contiguous()` on it before")
+        })
+    }
+
     fn stride_of(&mut self, x: TensorId, axis: Option<&Item>) -> LowerResult<Item> {
-        let shape = self.extents(x)?;
-        let mut strides = vec![Dim::Const(1); shape.len()];
-        for i in (1..shape.len()).rev() {
-            strides[i - 1] = strides[i].mul(&shape[i]);
-        }
+        let strides = self.strides(x)?;
         if let Some(axis) = axis {
-            let at = self.axis(axis, shape.len())?;
+            let at = self.axis(axis, strides.len())?;
             return Ok(Item::Val(Val::Int(strides[at].clone())));
         }
         let items = strides.into_iter().map(|dim| Item::Val(Val::Int(dim))).collect();

@@ -129,6 +129,8 @@ impl Parser<'_> {
         } else if self.take("while") {
             let condition = self.expr()?;
             StmtKind::While(condition, self.block()?)
+        } else if self.is("def") {
+            StmtKind::Define(self.nested(Self::function)?)
         } else {
             let kind = self.simple()?;
             self.line_end()?;
