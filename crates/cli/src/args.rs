@@ -326,7 +326,8 @@ pub(crate) struct CompressArgs {
     /// The kind of the model, where its content does not tell
     #[arg(long, value_name = "KIND")]
     pub(crate) from: Option<String>,
-    /// A scheme such as w8, w4-block32, lut4-g16, lut6 or prune-2:4+w8, or a file *.toml of rules
+    /// A scheme such as w8, w4-block32, lut4-g16, lut6 or prune-2:4+w8, with `--calib` also w8a8 or
+    /// w4-block32+smooth, or a file *.toml of rules
     #[arg(long, value_name = "RECIPE")]
     pub(crate) recipe: Option<String>,
     /// Choose schemes so that all constants come to at most so many bytes: 500000, 500k, 50M, 2G
@@ -338,6 +339,13 @@ pub(crate) struct CompressArgs {
     /// Choose the smallest schemes that keep outputs at this signal-to-noise ratio, in dB
     #[arg(long, value_name = "DB")]
     pub(crate) min_psnr: Option<f64>,
+    /// Inputs of the model, a *.safetensors file or a folder of such, in place of made-up ones: with
+    /// them, what a weight is off by is made up for by other weights
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) calib: Option<PathBuf>,
+    /// Compress weights anew that are compressed already
+    #[arg(long)]
+    pub(crate) recompress: bool,
     /// The oldest system the package must run on
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,

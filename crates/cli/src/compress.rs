@@ -30,6 +30,8 @@ pub(crate) fn compress(
         min_snr: args.min_snr,
         verify: !args.no_verify,
         seed: args.seed,
+        calib: args.calib.clone(),
+        recompress: args.recompress,
         levels: levels(shared)?,
         force: args.force,
     };
@@ -99,6 +101,8 @@ pub(crate) fn decompress(
         min_snr: None,
         verify: true,
         seed: 0,
+        calib: None,
+        recompress: false,
         levels: levels(shared)?,
         force: args.force,
     };

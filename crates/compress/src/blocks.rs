@@ -90,6 +90,14 @@ impl Blocks {
         out
     }
 
+    /// For each element, row-major, the block that it is in.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        let len = self.block_len().max(1);
+        let count = self.shape.iter().product::<usize>();
+        self.scatter(&(0..count).map(|at| (at / len) as u32).collect::<Vec<_>>())
+    }
+
     /// Calls `visit` with start and length of runs of elements, in the order of [`Blocks::gather`].
     fn for_each_run(&self, visit: &mut dyn FnMut(usize, usize)) {
         if self.shape.contains(&0) {

@@ -72,7 +72,7 @@ impl Encoded {
         let mut elements = match &self.body {
             Body::Plain(elements) => elements.clone(),
             Body::Codes(codes) => self.codes(codes),
-            Body::Table(table) => self.table(table),
+            Body::Table(table) => table.decode(&self.shape, self.float),
         };
         if let Some(mask) = &self.mask {
             for (x, &keep) in elements.iter_mut().zip(mask) {
@@ -133,39 +133,46 @@ impl Encoded {
         }
         if blocks.is_contiguous() { decoded } else { blocks.scatter(&decoded) }
     }
+}
 
-    fn table(&self, table: &Table) -> Vec<f32> {
-        let mut shape = self.shape.clone();
-        if let Some(axis) = table.vector_axis {
-            shape[axis] /= table.width.max(1);
+impl Table {
+    /// The elements of a weight of this shape and type.
+    pub(crate) fn decode(&self, shape: &[usize], float: HalfOr) -> Vec<f32> {
+        let width = self.width.max(1);
+        let mut index_shape = shape.to_vec();
+        if let Some(axis) = self.vector_axis {
+            index_shape[axis] /= width;
         }
         let size: Vec<usize> =
-            shape.iter().zip(&table.groups).map(|(&d, &n)| d / n.max(1)).collect();
-        let Ok(groups) = Blocks::new(&shape, &size) else { return Vec::new() };
-        let mut offsets =
-            groups.gather(&table.indices.iter().map(|&i| usize::from(i)).collect::<Vec<_>>());
-        for (at, group) in offsets.chunks_mut(groups.block_len().max(1)).enumerate() {
-            group.iter_mut().for_each(|index| *index = (at << table.bits | *index) * table.width);
-        }
-        let offsets = groups.scatter(&offsets);
-        let entry = |offset: usize, v: usize| table.entries.get(offset + v).copied().unwrap_or(0.0);
-        let mut elements = match table.vector_axis {
-            None => offsets.iter().map(|&offset| entry(offset, 0)).collect::<Vec<_>>(),
+            index_shape.iter().zip(&self.groups).map(|(&d, &n)| d / n.max(1)).collect();
+        let Ok(groups) = Blocks::new(&index_shape, &size) else { return Vec::new() };
+        let indices = groups.gather(&self.indices);
+        let plane = |v: usize| -> Vec<f32> {
+            let mut found = Vec::with_capacity(indices.len());
+            for (at, group) in indices.chunks(groups.block_len().max(1)).enumerate() {
+                let table = self.entries.get((at << self.bits) * width..).unwrap_or_default();
+                let entry = |&i: &u8| table.get(usize::from(i) * width + v).copied();
+                found.extend(group.iter().map(|i| entry(i).unwrap_or(0.0)));
+            }
+            groups.scatter(&found)
+        };
+        let mut elements = match self.vector_axis {
+            None => plane(0),
             Some(axis) => {
-                let inner: usize = self.shape[axis + 1..].iter().product();
-                let mut elements = vec![0.0; self.shape.iter().product()];
-                for (i, &offset) in offsets.iter().enumerate() {
-                    let (outer, rest) = (i / inner, i % inner);
-                    for v in 0..table.width {
-                        elements[(outer * table.width + v) * inner + rest] = entry(offset, v);
+                let inner: usize = shape[axis + 1..].iter().product::<usize>().max(1);
+                let mut elements = vec![0.0; shape.iter().product()];
+                for v in 0..width {
+                    let rows = elements.chunks_mut(inner).skip(v).step_by(width);
+                    for (row, from) in rows.zip(plane(v).chunks(inner)) {
+                        row.copy_from_slice(from);
                     }
                 }
                 elements
             }
         };
-        if let Some((factors, shape)) = &table.factors {
-            for_each_factor(&self.shape, shape, &mut |i, k| {
-                elements[i] = self.float.round(f64::from(elements[i]) * f64::from(factors[k]));
+        if let Some((factors, factor_shape)) = &self.factors {
+            for_each_factor(shape, factor_shape, &mut |i, k| {
+                elements[i] = float.round(f64::from(elements[i]) * f64::from(factors[k]));
             });
         }
         elements

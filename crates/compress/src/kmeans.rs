@@ -1,8 +1,10 @@
 //! Clusters of numbers with the least sum of squared distances.
 //!
-//! In one dimension that is exact: clusters of sorted numbers are intervals, and the best cut of the
-//! first `j` numbers into `m` intervals follows from those into `m − 1`. The start of the last interval
-//! grows with `j`, so halves are searched within what their middle found: `O(k·n·log n)`.
+//! In one dimension clusters of sorted numbers are intervals, and the best cut of the first `j` numbers
+//! into `m` intervals follows from those into `m − 1`. The start of the last interval grows with `j`, so
+//! halves are searched within what their middle found: `O(k·n·log n)`. Many numbers are cut as runs of
+//! neighbours first; the exact cuts are then looked for around those, and further out as long as one
+//! lies at the end of where it was looked for.
 
 use half::f16;
 
@@ -19,16 +21,7 @@ impl Counted {
     /// Those of `elements`.
     #[must_use]
     pub fn of(elements: &[f32]) -> Self {
-        // Bits of floats, flipped so that they sort like the numbers; −0 is 0.
-        let key = |x: f32| {
-            let bits = (x + 0.0).to_bits();
-            bits ^ ((((bits as i32) >> 31) as u32) | 0x8000_0000)
-        };
-        let back = |key: u32| {
-            let mask = if key & 0x8000_0000 == 0 { u32::MAX } else { 0x8000_0000 };
-            f32::from_bits(key ^ mask)
-        };
-        let mut keys: Vec<u32> = elements.iter().map(|&x| key(x)).collect();
+        let mut keys: Vec<u32> = elements.iter().map(|&x| sort_key(x)).collect();
         keys.sort_unstable();
         let mut found = Self::default();
         let mut last = None;
@@ -38,7 +31,7 @@ impl Counted {
                     *weight += 1.0;
                 }
             } else {
-                found.values.push(back(key));
+                found.values.push(from_sort_key(key));
                 found.weights.push(1.0);
                 last = Some(key);
             }
@@ -66,9 +59,8 @@ impl Counted {
         found
     }
 
-    /// At most `most` numbers: runs of neighbours become their means.
-    fn limited(&self, most: usize) -> Self {
-        let run = self.values.len().div_ceil(most).max(1);
+    /// Runs of so many neighbours as their means.
+    fn by_runs(&self, run: usize) -> Self {
         let mut found = Self::default();
         for start in (0..self.values.len()).step_by(run) {
             let end = (start + run).min(self.values.len());
@@ -77,10 +69,49 @@ impl Counted {
         }
         found
     }
+
+    /// Those of `elements` that each count as much as `weights` says.
+    #[must_use]
+    pub fn weighted(elements: &[f32], weights: &[f32]) -> Self {
+        let mut order: Vec<(u32, f32)> = elements
+            .iter()
+            .zip(weights)
+            .map(|(&x, &weight)| (sort_key(x), weight))
+            .filter(|(_, weight)| *weight > 0.0)
+            .collect();
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let mut found = Self::default();
+        let mut last = None;
+        for (key, weight) in order {
+            if last == Some(key) {
+                if let Some(sum) = found.weights.last_mut() {
+                    *sum += f64::from(weight);
+                }
+            } else {
+                found.values.push(from_sort_key(key));
+                found.weights.push(f64::from(weight));
+                last = Some(key);
+            }
+        }
+        found
+    }
 }
 
-/// Most distinct numbers that are cut exactly; all there are of half precision.
-const EXACT: usize = 1 << 16;
+/// The bits of a float so that they sort like the numbers; −0 is 0.
+fn sort_key(x: f32) -> u32 {
+    let bits = (x + 0.0).to_bits();
+    bits ^ ((((bits as i32) >> 31) as u32) | 0x8000_0000)
+}
+
+fn from_sort_key(key: u32) -> f32 {
+    let mask = if key & 0x8000_0000 == 0 { u32::MAX } else { 0x8000_0000 };
+    f32::from_bits(key ^ mask)
+}
+
+/// Most numbers that are cut without looking at runs of them first.
+const SMALL: usize = 512;
+/// Runs on each side of a cut of runs among which the exact one is looked for.
+const MARGIN: usize = 3;
 
 /// Sums of the first `i` numbers, for the cost of intervals.
 struct Sums {
@@ -118,66 +149,99 @@ impl Sums {
     }
 }
 
-/// The centres of at most `k` clusters with the least cost, in ascending order. More than 65536
-/// numbers are cut as if runs of neighbours were one, and the cuts then moved as long as that helps.
+/// The centres of at most `k` clusters with the least cost, in ascending order.
 #[must_use]
 pub fn centres(numbers: &Counted, k: usize) -> Vec<f32> {
-    let n = numbers.values.len();
-    if n <= k {
+    if numbers.values.len() <= k {
         return numbers.values.clone();
     }
-    if n > EXACT {
-        return settled(numbers, centres(&numbers.limited(EXACT), k));
-    }
-    let sums = Sums::of(numbers);
-    let mut before: Vec<f64> =
-        (0..=n).map(|j| if j == 0 { 0.0 } else { sums.cost(0, j) }).collect();
-    let mut starts: Vec<Vec<u32>> = Vec::with_capacity(k);
-    for clusters in 2..=k {
-        let mut layer = Layer {
-            sums: &sums,
-            before: &before,
-            now: vec![f64::INFINITY; n + 1],
-            starts: vec![0; n + 1],
-        };
-        // The last layer is asked for all numbers alone.
-        let first = if clusters == k { n } else { clusters };
-        layer.search((first, n), (clusters - 1, n - 1));
-        starts.push(layer.starts);
-        before = layer.now;
-    }
-    let mut cuts = vec![n];
-    let mut end = n;
-    for starts in starts.iter().rev() {
-        end = starts[end] as usize;
-        cuts.push(end);
-    }
-    cuts.push(0);
-    cuts.reverse();
+    let cuts = cuts(numbers, k);
     cuts.windows(2).map(|cut| mean(numbers, cut[0], cut[1])).collect()
 }
 
-/// Centres that are the means of the numbers nearest to them.
-fn settled(numbers: &Counted, mut centres: Vec<f32>) -> Vec<f32> {
-    for _ in 0..16 {
-        let mut cuts = vec![0];
-        for pair in centres.windows(2) {
-            let limit = (f64::from(pair[0]) + f64::from(pair[1])) / 2.0;
-            cuts.push(numbers.values.partition_point(|&x| f64::from(x) <= limit));
-        }
-        cuts.push(numbers.values.len());
-        let mut next = centres.clone();
-        for (centre, cut) in next.iter_mut().zip(cuts.windows(2)) {
-            if cut[0] < cut[1] {
-                *centre = mean(numbers, cut[0], cut[1]);
-            }
-        }
-        if next == centres {
-            break;
-        }
-        centres = next;
+/// Where the best intervals start, and the end of the last one.
+fn cuts(numbers: &Counted, k: usize) -> Vec<usize> {
+    let n = numbers.values.len();
+    let sums = Sums::of(numbers);
+    // As many runs that a cluster still has some.
+    let runs = (n / 8).clamp(SMALL, 8192).max(8 * k);
+    let run = n.div_ceil(runs);
+    if run < 2 {
+        return Bands::whole(n, k).search(&sums);
     }
-    centres
+    let coarse = Bands::whole(n.div_ceil(run), k).search(&Sums::of(&numbers.by_runs(run)));
+    let mut reach = MARGIN * run;
+    let mut middles: Vec<usize> = coarse.into_iter().map(|cut| (cut * run).min(n)).collect();
+    loop {
+        let bands = Bands::around(&middles, reach, n);
+        let found = bands.search(&sums);
+        if !bands.has_at_end(&found, n) {
+            return found;
+        }
+        middles = found;
+        reach *= 2;
+    }
+}
+
+/// Where each cut is looked for: from, and up to, with.
+struct Bands(Vec<(usize, usize)>);
+
+impl Bands {
+    fn whole(n: usize, k: usize) -> Self {
+        let inner = (1..k).map(|m| (m, n - (k - m)));
+        Self([(0, 0)].into_iter().chain(inner).chain([(n, n)]).collect())
+    }
+
+    fn around(middles: &[usize], reach: usize, n: usize) -> Self {
+        let k = middles.len() - 1;
+        let band = |(m, &cut): (usize, &usize)| match m {
+            0 => (0, 0),
+            m if m == k => (n, n),
+            m => {
+                let most = n - (k - m);
+                (cut.saturating_sub(reach).clamp(m, most), (cut + reach).clamp(m, most))
+            }
+        };
+        Self(middles.iter().enumerate().map(band).collect())
+    }
+
+    /// Whether a cut lies at the end of its band that is not the end of all.
+    fn has_at_end(&self, cuts: &[usize], n: usize) -> bool {
+        let k = self.0.len() - 1;
+        let at_end = |m: usize| {
+            let (from, to) = self.0[m];
+            (cuts[m] == from && from > m) || (cuts[m] == to && to < n - (k - m))
+        };
+        (1..k).any(at_end)
+    }
+
+    /// The cuts within the bands with the least cost.
+    fn search(&self, sums: &Sums) -> Vec<usize> {
+        let mut starts: Vec<Vec<u32>> = Vec::with_capacity(self.0.len());
+        let mut before = (0, vec![0.0]);
+        for pair in self.0.windows(2) {
+            let (begin, ends) = (pair[0], pair[1]);
+            let width = ends.1 - ends.0 + 1;
+            let mut layer = Layer {
+                sums,
+                before: &before.1,
+                first: begin.0,
+                offset: ends.0,
+                now: vec![f64::INFINITY; width],
+                starts: vec![begin.0 as u32; width],
+            };
+            layer.search(ends, begin);
+            starts.push(layer.starts);
+            before = (ends.0, layer.now);
+        }
+        let mut cuts = vec![self.0.last().map_or(0, |band| band.1)];
+        for (layer, starts) in starts.iter().enumerate().rev() {
+            let end = cuts[cuts.len() - 1];
+            cuts.push(starts[end - self.0[layer + 1].0] as usize);
+        }
+        cuts.reverse();
+        cuts
+    }
 }
 
 /// The mean of the numbers from `i` up to, without, `j`.
@@ -190,7 +254,11 @@ fn mean(numbers: &Counted, i: usize, j: usize) -> f32 {
 /// One number of clusters: least costs of the first `j` numbers, and where the last cluster starts.
 struct Layer<'a> {
     sums: &'a Sums,
+    /// Costs with one cluster less, from `first` numbers on.
     before: &'a [f64],
+    first: usize,
+    /// Numbers that the first entries of `now` and `starts` stand for.
+    offset: usize,
     now: Vec<f64>,
     starts: Vec<u32>,
 }
@@ -205,14 +273,14 @@ impl Layer<'_> {
             }
             let j = usize::midpoint(low, high);
             let (mut least, mut at) = (f64::INFINITY, from);
-            for i in from..=to.min(j - 1) {
-                let cost = self.before[i] + self.sums.cost(i, j);
+            for i in from..=to.min(j.saturating_sub(1)) {
+                let cost = self.before[i - self.first] + self.sums.cost(i, j);
                 if cost < least {
                     (least, at) = (cost, i);
                 }
             }
-            self.now[j] = least;
-            self.starts[j] = at as u32;
+            self.now[j - self.offset] = least;
+            self.starts[j - self.offset] = at as u32;
             if j > low {
                 work.push(((low, j - 1), (from, at)));
             }
@@ -239,106 +307,6 @@ pub fn assign(elements: &[f32], centres: &[f32], indices: &mut [u8]) {
             *index = limits.partition_point(|limit| limit < x) as u8;
         }
     }
-}
-
-/// Clusters of vectors of `width` numbers: centres one after the other, and the nearest of each
-/// vector. Starts are chosen far apart, from `seed`; then means and assignments alternate.
-#[must_use]
-pub fn vectors(elements: &[f32], width: usize, k: usize, seed: u64) -> (Vec<f32>, Vec<u8>) {
-    use rayon::prelude::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
-    let count = elements.len() / width.max(1);
-    let mut centres = starts(elements, width, k, seed);
-    let mut nearest = vec![0u8; count];
-    let mut before = f64::INFINITY;
-    for _ in 0..40 {
-        // Sums over fixed parts, in order, so that threads do not matter.
-        const PART: usize = 4096;
-        let mut parts: Vec<(Vec<f64>, Vec<f64>, f64)> =
-            vec![Default::default(); count.div_ceil(PART)];
-        let shown = &centres;
-        parts.par_iter_mut().enumerate().for_each(|(at, part)| {
-            *part = (vec![0.0; shown.len()], vec![0.0; shown.len() / width], 0.0);
-            let range = at * PART * width..elements.len().min((at + 1) * PART * width);
-            for vector in elements[range].chunks_exact(width) {
-                let (c, distance) = closest(vector, shown, width);
-                part.1[c] += 1.0;
-                part.2 += f64::from(distance);
-                for (sum, &x) in part.0[c * width..].iter_mut().zip(vector) {
-                    *sum += f64::from(x);
-                }
-            }
-        });
-        let mut sums = vec![0.0; centres.len()];
-        let mut counts = vec![0.0; centres.len() / width];
-        let mut cost = 0.0;
-        for (part_sums, part_counts, part_cost) in parts {
-            sums.iter_mut().zip(part_sums).for_each(|(a, b)| *a += b);
-            counts.iter_mut().zip(part_counts).for_each(|(a, b)| *a += b);
-            cost += part_cost;
-        }
-        for (c, &count) in counts.iter().enumerate() {
-            if count > 0.0 {
-                for v in 0..width {
-                    centres[c * width + v] = (sums[c * width + v] / count) as f32;
-                }
-            }
-        }
-        if cost >= before * (1.0 - 1e-4) {
-            break;
-        }
-        before = cost;
-    }
-    let shown = &centres;
-    nearest.par_iter_mut().enumerate().for_each(|(i, index)| {
-        *index = closest(&elements[i * width..][..width], shown, width).0 as u8
-    });
-    (centres, nearest)
-}
-
-/// The nearest centre and the squared distance to it.
-pub(crate) fn closest(vector: &[f32], centres: &[f32], width: usize) -> (usize, f32) {
-    let mut best = (0, f32::INFINITY);
-    for (c, centre) in centres.chunks_exact(width).enumerate() {
-        let distance: f32 = vector.iter().zip(centre).map(|(a, b)| (a - b) * (a - b)).sum();
-        if distance < best.1 {
-            best = (c, distance);
-        }
-    }
-    best
-}
-
-/// Vectors far apart: each next one is drawn with a chance that grows with the squared distance to
-/// those before it, from at most 65536 vectors in equal steps.
-fn starts(elements: &[f32], width: usize, k: usize, seed: u64) -> Vec<f32> {
-    let count = elements.len() / width.max(1);
-    let step = count.div_ceil(1 << 16).max(1);
-    let sample: Vec<&[f32]> = elements.chunks_exact(width).step_by(step).collect();
-    let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
-    let mut draw = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1u64 << 53) as f64
-    };
-    let Some(first) = sample.get((draw() * sample.len() as f64) as usize) else {
-        return vec![0.0; width * k];
-    };
-    let mut centres = first.to_vec();
-    let mut distances = vec![f32::INFINITY; sample.len()];
-    while centres.len() < k * width {
-        let last = &centres[centres.len() - width..];
-        for (distance, vector) in distances.iter_mut().zip(&sample) {
-            *distance = distance.min(closest(vector, last, width).1);
-        }
-        let total: f64 = distances.iter().map(|&d| f64::from(d)).sum();
-        let mut left = draw() * total;
-        let chosen = distances.iter().position(|&d| {
-            left -= f64::from(d);
-            left < 0.0
-        });
-        let chosen = chosen.unwrap_or(sample.len() - 1);
-        centres.extend_from_slice(sample[chosen]);
-    }
-    centres
 }
 
 #[cfg(test)]
@@ -405,30 +373,29 @@ mod tests {
     }
 
     #[test]
-    fn many_numbers_are_cut_nearly_as_well() {
+    fn many_numbers_are_cut_as_well_as_few() {
         let elements: Vec<f32> =
-            (0..70_000).map(|i| (i as f32 * 0.618_034).fract().powi(3)).collect();
+            (0..9_000).map(|i| (i as f32 * 0.618_034).fract().powi(3) - 0.3).collect();
         let counted = Counted::of(&elements);
-        let centres = centres(&counted, 4);
-        assert_eq!(centres, settled(&counted, centres.clone()));
+        for k in [2, 4, 16] {
+            let sums = Sums::of(&counted);
+            let total = |cuts: &[usize]| -> f64 {
+                cuts.windows(2).map(|cut| sums.cost(cut[0], cut[1])).sum()
+            };
+            let exact = total(&Bands::whole(counted.values.len(), k).search(&sums));
+            assert!(total(&cuts(&counted, k)) <= exact * (1.0 + 1e-9), "{k}");
+        }
+    }
+
+    #[test]
+    fn weights_count_as_often() {
+        let counted = Counted::weighted(&[1.0, 0.0, 1.0, -0.0, 5.0], &[2.0, 1.0, 0.5, 1.0, 0.0]);
+        assert_eq!((counted.values, counted.weights), (vec![0.0, 1.0], vec![2.0, 2.5]));
     }
 
     #[test]
     fn zeros_of_both_signs_are_one_number() {
         let counted = Counted::of(&[0.0, -0.0, 1.0, -1.0]);
         assert_eq!((counted.values, counted.weights), (vec![-1.0, 0.0, 1.0], vec![1.0, 2.0, 1.0]));
-    }
-
-    #[test]
-    fn vectors_find_what_is_far_apart() {
-        let elements: Vec<f32> = (0..400)
-            .flat_map(|i| [f32::from(i % 4 > 1), f32::from(i % 2 == 0)])
-            .map(|x| x * 8.0)
-            .collect();
-        let (centres, nearest) = vectors(&elements, 2, 4, 7);
-        for (vector, &c) in elements.chunks(2).zip(&nearest) {
-            assert_eq!(vector, &centres[usize::from(c) * 2..][..2]);
-        }
-        assert_eq!(vectors(&elements, 2, 4, 7), (centres, nearest));
     }
 }

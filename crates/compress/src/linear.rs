@@ -200,6 +200,19 @@ impl Linear {
         total
     }
 
+    /// The integer for an element.
+    pub(crate) fn code(&self, affine: Affine, x: f32) -> i16 {
+        let (qmin, qmax) = self.range();
+        let (low, high) = ((qmin - affine.zero) as f32, (qmax - affine.zero) as f32);
+        (round((x / affine.scale).clamp(low, high)) as i32 + affine.zero) as i16
+    }
+
+    /// What an element decodes to.
+    pub(crate) fn decoded(&self, affine: Affine, x: f32, float: HalfOr) -> f32 {
+        let q = i32::from(self.code(affine, x)) - affine.zero;
+        float.round(f64::from(q) * f64::from(affine.scale))
+    }
+
     fn round_all(&self, block: &[f32], affine: Affine, codes: &mut [i16]) {
         let (qmin, qmax) = self.range();
         let (low, high) = ((qmin - affine.zero) as f32, (qmax - affine.zero) as f32);

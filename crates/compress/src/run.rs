@@ -10,9 +10,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::encode::{Weight, encode};
 use crate::float::HalfOr;
+use crate::moments::{Calibration, Moments};
 use crate::quality::Quality;
 use crate::scheme::Scheme;
-use crate::site::{Candidate, Selection, find};
+use crate::site::{Candidate, Left, Selection, find};
 use crate::store::Stored;
 
 /// A weight that was compressed, and how well.
@@ -46,21 +47,39 @@ pub struct Job<'a> {
 
 /// Compresses the weights of the functions that `cx` names, each at most once however often it is
 /// used, and records what came of each. One weight a thread is in memory at a time, beside what is
-/// compressed.
+/// compressed. Where `cx` has a [`Calibration`] that asks for it, errors are made up for.
 ///
 /// # Errors
-/// A weight that decodes to something worse than `min_snr`, or whose elements cannot be read.
+/// A condition that is none, a weight that decodes to something worse than `min_snr`, or whose elements
+/// cannot be read.
 pub fn run(program: &mut Program, cx: &mut PassCx, job: &Job<'_>) -> Result<Changed> {
     let functions = cx.functions(program);
-    let (candidates, left) = find(program, &functions, job.selection);
-    let done: Vec<Result<Result<Done, Kept>>> = candidates
+    let found = find(program, &functions, job.selection)
+        .map_err(|error| Diagnostic::new(codes::BAD_ARGUMENT, error.to_string()))?;
+    for condition in &found.idle {
+        cx.report(idle(condition));
+    }
+    let calibration = cx.given::<Calibration>().filter(|given| given.feedback);
+    let moments = |candidate: &Candidate| calibration?.moments.get(&candidate.id);
+    if let Some(meter) = cx.meter() {
+        meter.total(found.weights.iter().map(|(weight, _)| weight.tensor.byte_len()).sum());
+    }
+    let meter = cx.meter();
+    let done: Vec<Result<Result<Done, Kept>>> = found
+        .weights
         .par_iter()
         .with_max_len(1)
-        .map(|(candidate, _)| compress(candidate, job.scheme))
+        .map(|(candidate, _)| {
+            let done = compress(candidate, job.scheme, moments(candidate));
+            if let Some(meter) = meter {
+                meter.done(candidate.tensor.byte_len());
+            }
+            done
+        })
         .collect();
     let mut stored: BTreeMap<(FuncId, Node), (Stored, String)> = BTreeMap::new();
     let mut worst = Vec::new();
-    for ((candidate, sites), done) in candidates.into_iter().zip(done) {
+    for ((candidate, sites), done) in found.weights.into_iter().zip(done) {
         let scheme = job.scheme.to_string();
         match done? {
             Ok(done) => {
@@ -81,13 +100,16 @@ pub fn run(program: &mut Program, cx: &mut PassCx, job: &Job<'_>) -> Result<Chan
                     Kept::Larger(bytes) => format!("{scheme} would take {bytes} bytes"),
                 };
                 cx.report(warning(&candidate.name, &format!("`{scheme}` does not fit: {why}")));
-                cx.record(stays(&candidate.name, &why));
+                cx.record(stays(&candidate, &why));
             }
         }
     }
-    for (name, why) in left {
-        cx.report(warning(&name, &why));
-        cx.record(stays(&name, &why));
+    for Left { name, why, expected } in found.left {
+        if !expected {
+            cx.report(warning(&name, &why));
+        }
+        let fields = left(&why);
+        cx.record(Record { name, fields });
     }
     if let (Some(least), Some((name, snr))) = (job.min_snr, worst.first()) {
         let message = format!("`{name}` decodes with a ratio of {snr:.1} dB, {least} is asked for");
@@ -114,7 +136,21 @@ fn warning(name: &str, why: &str) -> Diagnostic {
     warning
 }
 
-fn compress(candidate: &Candidate, scheme: &Scheme) -> Result<Result<Done, Kept>> {
+/// A condition that names nothing, which is mostly a slip.
+fn idle(condition: &str) -> Diagnostic {
+    let message = format!("`{condition}` names no weight");
+    let mut warning = Diagnostic::new(codes::BAD_ARGUMENT, message)
+        .note("weights that a rule before it took are not named again")
+        .help("`mlc inspect --weights` lists the constants; `threshold` leaves small ones out");
+    warning.severity = Severity::Warning;
+    warning
+}
+
+fn compress(
+    candidate: &Candidate,
+    scheme: &Scheme,
+    moments: Option<&Moments>,
+) -> Result<Result<Done, Kept>> {
     let tensor = &candidate.tensor;
     let shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
     let Some(float) = HalfOr::of(tensor.dtype()) else {
@@ -127,6 +163,7 @@ fn compress(candidate: &Candidate, scheme: &Scheme) -> Result<Result<Done, Kept>
         float,
         output: candidate.axes.output,
         input: candidate.axes.input,
+        moments,
     };
     let (encoded, notes) = match encode(weight, scheme) {
         Ok(made) => made,
@@ -157,9 +194,19 @@ fn row(candidate: &Candidate, scheme: &str, done: &Done) -> Record {
     Record { name: candidate.name.clone(), fields }
 }
 
-fn stays(name: &str, why: &str) -> Record {
+fn stays(candidate: &Candidate, why: &str) -> Record {
+    let mut fields = left(why);
+    let bytes = candidate.tensor.byte_len();
+    fields.insert("shape".to_owned(), json!(candidate.tensor.shape()));
+    fields.insert("users".to_owned(), json!(candidate.users));
+    fields.insert("bytes_before".to_owned(), json!(bytes));
+    fields.insert("bytes".to_owned(), json!(bytes));
+    Record { name: candidate.name.clone(), fields }
+}
+
+fn left(why: &str) -> Map<String, Json> {
     let mut fields = Map::new();
     fields.insert("scheme".to_owned(), json!("none"));
     fields.insert("note".to_owned(), json!(why));
-    Record { name: name.to_owned(), fields }
+    fields
 }

@@ -2,11 +2,12 @@
 //!
 //! A name is made of parts joined by `+`, each with settings behind `-`:
 //!
-//! - `w8`, `w4`: linear quantization. `tensor`, `channel` (the default), `block32`; `asym`; `unsigned`;
-//!   `absmax`, `mse` (the default), `refine`.
+//! - `w8`, `w4`: linear quantization. `tensor`, `channel` (the default), `block32`, which are 32 input
+//!   channels, or `block1x32` with an extent for each axis, 0 for the whole one; `axis0` for blocks
+//!   along another axis; `asym`; `unsigned`; `absmax`, `mse` (the default), `refine`.
 //! - `lut1`, `lut2`, `lut3`, `lut4`, `lut6`, `lut8`: tables. `g16` a table for 16 channels; `axis1`;
 //!   `pcs` a scale a channel; `v2` vectors of two; `uniform`; `i8` tables of 8-bit integers. `lut-unique`
-//!   has as many bits as the distinct elements need.
+//!   has as many bits as the distinct elements need, and `lut(-1,0,0.5,2)` is a table of one's own.
 //! - `prune-50`: half of the elements, `prune-2:4`: two of four, `prune-t0.01`: those up to 0.01.
 //!   `block4` and `channel` for runs and whole channels, `dim1` for the axis.
 
@@ -21,18 +22,20 @@ use crate::linear::Method;
 use crate::prune::Prune;
 
 /// What shares a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Granularity {
     /// The whole tensor.
     Tensor,
     /// An output channel.
     Channel,
-    /// So many input channels of an output channel.
-    Block(usize),
+    /// So many input channels of an output channel, or so many along an axis.
+    Block(usize, Option<usize>),
+    /// So many along each axis; 0 for all.
+    Blocks(Vec<usize>),
 }
 
 /// Linear quantization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quantize {
     /// 4 or 8.
     pub bits: u32,
@@ -90,7 +93,8 @@ pub struct Palette {
     pub axis: Option<usize>,
     /// Elements of an entry.
     pub width: usize,
-    /// Whether elements are scaled to at most 1 along the output axis first.
+    /// Whether elements are scaled to at most 1 first: those of each output channel, or those that
+    /// differ in the output channel alone, whichever leaves less of an error.
     pub channel_scale: bool,
     /// Whether tables are of 8-bit integers.
     pub int8_tables: bool,
@@ -128,8 +132,8 @@ pub enum Pruning {
 }
 
 impl Pruning {
-    /// The same with the axes of a weight.
-    pub(crate) fn on(self, weight: Weight<'_>, notes: &mut Vec<String>) -> Prune {
+    /// The same with the axes of a weight; `None` where the axis has less than two runs, which is told.
+    pub(crate) fn on(self, weight: Weight<'_>, notes: &mut Vec<String>) -> Option<Prune> {
         let mut axis = |asked: Option<usize>, default: usize| match asked {
             Some(axis) if axis >= weight.shape.len() => {
                 notes.push(format!("axis {default} in place of {axis}, which is not there"));
@@ -137,17 +141,29 @@ impl Pruning {
             }
             asked => asked.unwrap_or(default),
         };
-        match self {
-            Self::Threshold(limit) => Prune::Threshold(limit),
-            Self::Sparsity(sparsity) => Prune::Sparsity(sparsity),
+        let (prune, runs) = match self {
+            Self::Threshold(limit) => (Prune::Threshold(limit), None),
+            Self::Sparsity(sparsity) => (Prune::Sparsity(sparsity), None),
             Self::Block(sparsity, size, asked) => {
-                Prune::Block { sparsity, size, axis: axis(asked, weight.output) }
+                let axis = axis(asked, weight.output);
+                (Prune::Block { sparsity, size, axis }, Some((size, axis)))
             }
-            Self::NofM(n, m, asked) => Prune::NofM { n, m, axis: axis(asked, weight.input) },
+            Self::NofM(n, m, asked) => {
+                let axis = axis(asked, weight.input);
+                (Prune::NofM { n, m, axis }, Some((m, axis)))
+            }
             Self::Channel(sparsity, asked) => {
-                Prune::Channel { sparsity, axis: axis(asked, weight.output) }
+                (Prune::Channel { sparsity, axis: axis(asked, weight.output) }, None)
             }
+        };
+        if let Some((size, axis)) = runs
+            && size > weight.shape[axis] / 2
+        {
+            let extent = weight.shape[axis];
+            notes.push(format!("not pruned: {extent} channels are less than two runs of {size}"));
+            return None;
         }
+        Some(prune)
     }
 }
 
@@ -181,7 +197,11 @@ impl FromStr for Scheme {
 
     fn from_str(text: &str) -> Result<Self, SchemeError> {
         let mut scheme = Self::default();
-        for part in text.split('+') {
+        for part in parts(text) {
+            if let Some(given) = part.strip_prefix("lut(") {
+                scheme.palette = Some(custom(part, given)?);
+                continue;
+            }
             let (head, settings) = part.split_once('-').unwrap_or((part, ""));
             let settings: Vec<&str> = settings.split('-').filter(|s| !s.is_empty()).collect();
             match head {
@@ -206,12 +226,56 @@ impl FromStr for Scheme {
     }
 }
 
+/// What stands between the `+` that are in no brackets.
+fn parts(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut depth, mut start) = (0u32, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '+' if depth == 0 => {
+                found.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&text[start..]);
+    found
+}
+
+/// A table of given entries, with settings behind the bracket.
+fn custom(part: &str, given: &str) -> Result<Palette, SchemeError> {
+    let help = "write the entries as lut(-1,0,0.5,2), and g16, axis1, v2, pcs or i8 behind it";
+    let Some((list, settings)) = given.split_once(')') else { return Err(wrong(part, help)) };
+    let entries: Result<Vec<f32>, _> = list.split(',').map(|x| x.trim().parse()).collect();
+    let entries = entries.map_err(|_| wrong(part, help))?;
+    let settings: Vec<&str> = settings.split('-').filter(|s| !s.is_empty()).collect();
+    let mut palette = palette(part, "8", &settings)?;
+    if palette.tables != Tables::KMeans {
+        return Err(wrong(part, help));
+    }
+    let count = entries.len() / palette.width;
+    let fits = entries.len().is_multiple_of(palette.width) && (1..=256).contains(&count);
+    if !fits || entries.iter().any(|x| !x.is_finite()) {
+        return Err(wrong(
+            part,
+            "a table has 1 to 256 entries, finite numbers, each as wide as `v` says",
+        ));
+    }
+    palette.bits = [1, 2, 3, 4, 6, 8].into_iter().find(|bits| count <= 1 << bits).unwrap_or(8);
+    palette.tables = Tables::Custom(entries);
+    Ok(palette)
+}
+
 fn number<T: FromStr>(setting: &str, prefix: &str) -> Option<T> {
     setting.strip_prefix(prefix)?.parse().ok()
 }
 
 fn quantize(part: &str, head: &str, settings: &[&str]) -> Result<Quantize, SchemeError> {
     let mut quantize = Quantize::new(if head == "w4" { 4 } else { 8 });
+    let mut axis = None;
     for setting in settings {
         match *setting {
             "tensor" => quantize.granularity = Granularity::Tensor,
@@ -221,16 +285,34 @@ fn quantize(part: &str, head: &str, settings: &[&str]) -> Result<Quantize, Schem
             "absmax" => quantize.method = Method::AbsMax,
             "mse" => quantize.method = Method::Mse,
             "refine" => quantize.method = Method::Refine,
-            setting => match number(setting, "block") {
-                Some(size) if size > 0 => quantize.granularity = Granularity::Block(size),
+            setting => match (blocks(setting), number(setting, "axis")) {
+                (Some(granularity), _) => quantize.granularity = granularity,
+                (_, Some(asked)) => axis = Some(asked),
                 _ => {
-                    let known = "tensor, channel, block32, asym, unsigned, absmax, mse, refine";
+                    let known = "tensor, channel, block32, block1x32, axis0, asym, unsigned, absmax, \
+                                 mse, refine";
                     return Err(wrong(part, format!("`{setting}` is none of {known}")));
                 }
             },
         }
     }
+    match (&mut quantize.granularity, axis) {
+        (_, None) => {}
+        (Granularity::Block(_, along), axis) => *along = axis,
+        _ => return Err(wrong(part, "an axis goes with blocks, as in `w4-block32-axis0`")),
+    }
     Ok(quantize)
+}
+
+/// `block32`, or `block1x32` with an extent for each axis.
+fn blocks(setting: &str) -> Option<Granularity> {
+    let sizes = setting.strip_prefix("block")?;
+    let sizes: Vec<usize> = sizes.split('x').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    match sizes[..] {
+        [0] | [] => None,
+        [size] => Some(Granularity::Block(size, None)),
+        _ => Some(Granularity::Blocks(sizes)),
+    }
 }
 
 fn palette(part: &str, bits: &str, settings: &[&str]) -> Result<Palette, SchemeError> {
@@ -262,8 +344,8 @@ fn palette(part: &str, bits: &str, settings: &[&str]) -> Result<Palette, SchemeE
     if bits.is_empty() && palette.tables != Tables::Unique {
         return Err(wrong(part, "it needs a number of bits, such as `lut4`"));
     }
-    if palette.width > 1 && palette.tables != Tables::KMeans {
-        return Err(wrong(part, "vectors are clustered by k-means alone"));
+    if palette.width > 1 && matches!(palette.tables, Tables::Uniform | Tables::Unique) {
+        return Err(wrong(part, "vectors are clustered by k-means, or their table is given"));
     }
     Ok(palette)
 }
@@ -310,7 +392,7 @@ impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.prune.map(|p| p.to_string()),
-            self.quantize.map(|q| q.to_string()),
+            self.quantize.as_ref().map(|q| q.to_string()),
             self.palette.as_ref().map(ToString::to_string),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join("+"))
@@ -337,10 +419,15 @@ impl fmt::Display for Pruning {
 impl fmt::Display for Quantize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "w{}", self.bits)?;
-        match self.granularity {
+        match &self.granularity {
             Granularity::Tensor => f.write_str("-tensor")?,
             Granularity::Channel => {}
-            Granularity::Block(size) => write!(f, "-block{size}")?,
+            Granularity::Block(size, None) => write!(f, "-block{size}")?,
+            Granularity::Block(size, Some(axis)) => write!(f, "-block{size}-axis{axis}")?,
+            Granularity::Blocks(sizes) => {
+                let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+                write!(f, "-block{}", sizes.join("x"))?;
+            }
         }
         f.write_str(if self.symmetric { "" } else { "-asym" })?;
         f.write_str(if self.signed { "" } else { "-unsigned" })?;
@@ -354,10 +441,14 @@ impl fmt::Display for Quantize {
 
 impl fmt::Display for Palette {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tables {
+        match &self.tables {
             Tables::Unique => f.write_str("lut-unique")?,
             Tables::Uniform => write!(f, "lut{}-uniform", self.bits)?,
-            Tables::KMeans | Tables::Custom(_) => write!(f, "lut{}", self.bits)?,
+            Tables::KMeans => write!(f, "lut{}", self.bits)?,
+            Tables::Custom(entries) => {
+                let entries: Vec<String> = entries.iter().map(ToString::to_string).collect();
+                write!(f, "lut({})", entries.join(","))?;
+            }
         }
         if let Grouping::Channels(size) = self.grouping {
             write!(f, "-g{size}")?;
@@ -389,6 +480,10 @@ mod tests {
             "lut3-uniform",
             "lut-unique",
             "lut2-g8-axis1-pcs-i8",
+            "w4-block8-axis0",
+            "w8-block1x16x0x0-asym",
+            "prune-50+lut(-1,0,0.5,2.25)-g4",
+            "lut(0,0,1,-1)-v2",
             "prune-2:4+w8",
             "prune-50",
             "prune-75-block4-dim1+lut4",
@@ -411,6 +506,10 @@ mod tests {
             ("prune-5:4", "write prune-50"),
             ("prune-120", "0 to 100"),
             ("lut4-v2-uniform", "k-means"),
+            ("lut(1,2", "lut(-1,0,0.5,2)"),
+            ("lut(1,x)", "lut(-1,0,0.5,2)"),
+            ("lut(1,2,3)-v2", "as wide as"),
+            ("w8-axis1", "goes with blocks"),
             ("w4-block0", "`block0`"),
         ] {
             let error = name.parse::<Scheme>().unwrap_err().to_string();

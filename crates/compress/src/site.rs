@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use mlc_ir::{ConstId, FuncId, Function, Node, Op, Program, Trait, Uses, Value};
-use mlc_pass::Selector;
-use mlc_tensor::{DType, Tensor};
+use mlc_tensor::Tensor;
 use serde::{Deserialize, Serialize};
+
+use crate::filter::{Asked, Filter, FilterError};
 
 /// Which weights of a program a pass compresses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
-    /// Names of weights, kinds of ops that use them, or module paths; all if empty.
+    /// Conditions, one of which holds: names of weights, kinds of ops that use them, module paths,
+    /// `shape=*x*x1x1`, `rank=4`, `elements>100000`, and such joined by `&`; all weights if empty.
     pub only: Vec<String>,
     /// Those that stay as they are.
     pub skip: Vec<String>,
@@ -54,6 +56,8 @@ pub struct Candidate {
     /// Its name.
     pub name: String,
     /// The constant.
+    pub id: ConstId,
+    /// Its elements.
     pub tensor: Tensor,
     /// The axes of channels.
     pub axes: Axes,
@@ -61,67 +65,179 @@ pub struct Candidate {
     pub users: Vec<&'static str>,
 }
 
-/// Weights with their uses, and names of what is left with why.
-pub(crate) type Found = (Vec<(Candidate, Vec<Site>)>, Vec<(String, String)>);
+/// A weight that stays although it is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Its name.
+    pub(crate) name: String,
+    /// Why.
+    pub(crate) why: String,
+    /// Whether that is as it should be, such as that it is compressed already.
+    pub(crate) expected: bool,
+}
 
-/// The weights that `selection` names, in order, with their uses; and those that are left although
-/// they are named, with why.
-pub(crate) fn find(program: &Program, functions: &[FuncId], selection: &Selection) -> Found {
-    let only: Vec<Selector> = selection.only.iter().map(Selector::new).collect();
-    let skip: Vec<Selector> = selection.skip.iter().map(Selector::new).collect();
-    let mut order: Vec<(Candidate, Vec<Site>)> = Vec::new();
-    let mut known: BTreeMap<(ConstId, Axes), usize> = BTreeMap::new();
-    let mut left = Vec::new();
+/// What [`find`] finds.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Weights, in order, with their uses.
+    pub(crate) weights: Vec<(Candidate, Vec<Site>)>,
+    /// Those that stay.
+    pub(crate) left: Vec<Left>,
+    /// Conditions that no weight meets.
+    pub(crate) idle: Vec<String>,
+}
+
+/// The weights that `selection` names, with their uses.
+///
+/// # Errors
+/// A condition that is none.
+pub(crate) fn find(
+    program: &Program,
+    functions: &[FuncId],
+    selection: &Selection,
+) -> Result<Found, FilterError> {
+    let only = Filter::all(&selection.only)?;
+    let skip = Filter::all(&selection.skip)?;
+    let mut search = Search {
+        program,
+        selection,
+        used: vec![false; only.len()],
+        only,
+        skip,
+        known: BTreeMap::new(),
+        found: Found::default(),
+    };
     for &func in functions {
+        search.function(func);
+    }
+    let idle = search.only.iter().zip(&search.used).filter(|(_, used)| !**used);
+    search.found.idle = idle.map(|(filter, _)| filter.text().to_owned()).collect();
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    program: &'a Program,
+    selection: &'a Selection,
+    only: Vec<Filter>,
+    /// Which of them named something.
+    used: Vec<bool>,
+    skip: Vec<Filter>,
+    known: BTreeMap<(ConstId, Axes), usize>,
+    found: Found,
+}
+
+impl Search<'_> {
+    fn function(&mut self, func: FuncId) {
+        let program = self.program;
         let function = &program.functions[func];
         let uses = Uses::of(function);
-        let mut constants = Vec::new();
-        function.for_each_node(&mut |_, node| {
-            if let Op::Const(payload) = &function.nodes[node].op {
-                constants.push((node, payload.value));
-            }
-        });
-        for (node, id) in constants {
-            let Some(tensor) = program.consts.try_get(id) else { continue };
-            let Some(&value) = function.nodes[node].results.first() else { continue };
-            if !is_weight(tensor, selection) {
-                continue;
-            }
+        let mut nodes = Vec::new();
+        function.for_each_node(&mut |_, node| nodes.push(node));
+        for node in nodes {
+            let data = &function.nodes[node];
+            let Some(&value) = data.results.first() else { continue };
             let users = uses.users(value);
-            let named = |all: &[Selector]| {
-                all.iter().any(|selector| {
-                    let own = program.consts.name(id).is_some_and(|name| selector.is(name));
-                    let ops = || users.iter().any(|&user| selector.names(program, function, user));
-                    own || selector.names(program, function, node) || ops()
-                })
-            };
-            if users.is_empty() || named(&skip) || !(only.is_empty() || named(&only)) {
+            if users.is_empty() {
                 continue;
             }
-            let name = name(program, function, (value, id));
-            match axes(function, users, value) {
-                Err(why) => left.push((name, why)),
-                Ok(axes) => {
-                    let at = *known.entry((id, axes)).or_insert_with(|| {
-                        let users =
-                            users.iter().map(|&user| function.nodes[user].op.spec().name).collect();
-                        let tensor = tensor.clone();
-                        order.push((Candidate { name, tensor, axes, users }, Vec::new()));
-                        order.len() - 1
-                    });
-                    order[at].1.push(Site { func, node, id, axes });
-                }
+            if data.op.spec().traits.has(Trait::Constexpr) {
+                self.stored(function, node, users);
+            }
+            let Op::Const(payload) = &data.op else { continue };
+            let Some(tensor) = program.consts.try_get(payload.value) else { continue };
+            let is_part = users.iter().all(|&user| decodes(function, user));
+            if is_part || !is_weight(tensor, self.selection, || is_operand(function, value, users))
+            {
+                continue;
+            }
+            let asked = Asked {
+                program,
+                function,
+                node,
+                users,
+                name: program.consts.name(payload.value),
+                shape: tensor.shape(),
+            };
+            if self.is_named(asked) {
+                self.constant((func, node), (value, payload.value), users);
             }
         }
     }
-    (order, left)
+
+    fn is_named(&mut self, asked: Asked<'_>) -> bool {
+        let mut named = self.only.is_empty();
+        for (filter, used) in self.only.iter().zip(&mut self.used) {
+            if filter.holds(asked) {
+                (named, *used) = (true, true);
+            }
+        }
+        named && !self.skip.iter().any(|filter| filter.holds(asked))
+    }
+
+    /// Notes a weight that is compressed already.
+    fn stored(&mut self, function: &Function, node: Node, users: &[Node]) {
+        let data = &function.nodes[node];
+        let Some(ty) = data.results.first().and_then(|&r| function.ty(r).as_tensor()) else {
+            return;
+        };
+        let Some(shape) = ty.static_shape() else { return };
+        if users.iter().any(|&user| decodes(function, user)) {
+            return;
+        }
+        let asked =
+            Asked { program: self.program, function, node, users, name: None, shape: &shape };
+        if self.is_named(asked) {
+            let name = data.results.first().and_then(|&r| function.values[r].name.clone());
+            let why = format!("it is stored by `{}` already", data.op.spec().name);
+            let name = name.map_or_else(|| format!("{node:?}"), |name| name.to_string());
+            self.found.left.push(Left { name, why, expected: true });
+        }
+    }
+
+    fn constant(&mut self, (func, node): (FuncId, Node), value: (Value, ConstId), users: &[Node]) {
+        let function = &self.program.functions[func];
+        let id = value.1;
+        let Some(tensor) = self.program.consts.try_get(id) else { return };
+        let name = name(self.program, function, value);
+        match axes(function, users, value.0) {
+            Err(why) => self.found.left.push(Left { name, why, expected: false }),
+            Ok(axes) => {
+                let weights = &mut self.found.weights;
+                let at = *self.known.entry((id, axes)).or_insert_with(|| {
+                    let users =
+                        users.iter().map(|&user| function.nodes[user].op.spec().name).collect();
+                    let tensor = tensor.clone();
+                    weights.push((Candidate { name, id, tensor, axes, users }, Vec::new()));
+                    weights.len() - 1
+                });
+                weights[at].1.push(Site { func, node, id, axes });
+            }
+        }
+    }
 }
 
-fn is_weight(tensor: &Tensor, selection: &Selection) -> bool {
-    let is_float = matches!(tensor.dtype(), DType::F16 | DType::F32);
+fn decodes(function: &Function, node: Node) -> bool {
+    function.nodes[node].op.spec().traits.has(Trait::Constexpr)
+}
+
+/// Whether an op multiplies with `value`, or looks rows of it up.
+fn is_operand(function: &Function, value: Value, users: &[Node]) -> bool {
+    users.iter().any(|&user| {
+        let data = &function.nodes[user];
+        let slot = match data.op {
+            Op::Linear(_) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Matmul(_) => 1,
+            Op::Gather(_) => 0,
+            _ => return false,
+        };
+        data.operands.slot(slot).contains(&value)
+    })
+}
+
+/// Floats of at least two axes; other numbers where an op multiplies with them, which is then told.
+fn is_weight(tensor: &Tensor, selection: &Selection, is_operand: impl Fn() -> bool) -> bool {
     let count = tensor.count() as u64;
     let fits = count > selection.threshold && (selection.limit == 0 || count <= selection.limit);
-    is_float && tensor.shape().len() >= 2 && fits
+    fits && tensor.shape().len() >= 2 && (tensor.dtype().is_float() || is_operand())
 }
 
 fn name(program: &Program, function: &Function, (value, id): (Value, ConstId)) -> String {

@@ -1,12 +1,14 @@
 //! What each of several schemes would make of each weight.
 
+use mlc_diag::{Diagnostic, codes};
 use mlc_ir::Program;
 use mlc_pass::Result;
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use crate::encode::{Weight, encode};
+use crate::feedback::Layout;
 use crate::float::HalfOr;
-use crate::quality::Quality;
+use crate::moments::{Calibration, Moments};
 use crate::scheme::Scheme;
 use crate::site::{Candidate, Selection, find};
 
@@ -17,7 +19,7 @@ pub struct Choice {
     pub scheme: Option<Scheme>,
     /// Bytes it takes.
     pub bytes: u64,
-    /// Sum of squared errors.
+    /// Sum of squared errors: of the products with what was calibrated, or of the elements.
     pub noise: f64,
 }
 
@@ -26,34 +28,50 @@ pub struct Choice {
 pub struct Surveyed {
     /// Its name.
     pub name: String,
-    /// Its elements.
+    /// Elements of it.
     pub elements: u64,
-    /// Sum of squares.
+    /// Sum of squares, of the products or of the elements.
     pub energy: f64,
     /// What schemes make of it, and itself, in order of bytes.
     pub choices: Vec<Choice>,
 }
 
 /// Tries `schemes` on the weights that `selection` names, in order. Schemes that do not fit a weight
-/// are left out.
+/// are left out. Errors are those of products where a weight was calibrated.
 ///
 /// # Errors
-/// Elements that cannot be read.
+/// A condition that is none, or elements that cannot be read.
 pub fn survey(
     program: &Program,
     selection: &Selection,
     schemes: &[Scheme],
+    calibration: &Calibration,
 ) -> Result<Vec<Surveyed>> {
     let functions: Vec<_> = program.func_ids().collect();
-    let (candidates, _) = find(program, &functions, selection);
-    candidates
-        .par_iter()
-        .with_max_len(1)
-        .map(|(candidate, _)| try_all(candidate, schemes))
-        .collect()
+    let found = find(program, &functions, selection)
+        .map_err(|error| Diagnostic::new(codes::BAD_ARGUMENT, error.to_string()))?;
+    let weights = found.weights.par_iter().with_max_len(1);
+    weights.map(|(candidate, _)| try_all(candidate, schemes, calibration)).collect()
 }
 
-fn try_all(candidate: &Candidate, schemes: &[Scheme]) -> Result<Surveyed> {
+/// The squared error that `errors` of the elements do.
+fn noise(candidate: &Candidate, moments: Option<&Moments>, errors: &[f32]) -> f64 {
+    let shape: Vec<usize> = candidate.tensor.shape().iter().map(|&d| d as usize).collect();
+    let layout = Layout::of(&shape, candidate.axes.output);
+    match (moments, layout) {
+        (Some(moments), Some(layout)) if moments.columns() == layout.columns => {
+            moments.noise(&layout.rows_of(errors))
+        }
+        _ => errors.iter().map(|&e| f64::from(e) * f64::from(e)).sum(),
+    }
+}
+
+fn try_all(
+    candidate: &Candidate,
+    schemes: &[Scheme],
+    calibration: &Calibration,
+) -> Result<Surveyed> {
+    let moments = calibration.moments.get(&candidate.id);
     let tensor = &candidate.tensor;
     let plain = Choice { scheme: None, bytes: tensor.byte_len(), noise: 0.0 };
     let mut surveyed = Surveyed {
@@ -64,7 +82,7 @@ fn try_all(candidate: &Candidate, schemes: &[Scheme]) -> Result<Surveyed> {
     };
     let Some(float) = HalfOr::of(tensor.dtype()) else { return Ok(surveyed) };
     let elements = float.read(&tensor.bytes()?);
-    surveyed.energy = elements.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    surveyed.energy = noise(candidate, moments, &elements);
     let shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
     for scheme in schemes {
         let weight = Weight {
@@ -73,10 +91,13 @@ fn try_all(candidate: &Candidate, schemes: &[Scheme]) -> Result<Surveyed> {
             float,
             output: candidate.axes.output,
             input: candidate.axes.input,
+            moments: moments.filter(|_| calibration.feedback),
         };
         let Ok((encoded, _)) = encode(weight, scheme) else { continue };
-        let quality = Quality::of(&elements, &encoded.decode());
-        let (bytes, noise) = (encoded.bytes(), quality.mse * elements.len() as f64);
+        let bytes = encoded.bytes();
+        let mut errors = encoded.decode();
+        errors.iter_mut().zip(&elements).for_each(|(y, x)| *y -= x);
+        let noise = noise(candidate, moments, &errors);
         if bytes < tensor.byte_len() {
             surveyed.choices.push(Choice { scheme: Some(scheme.clone()), bytes, noise });
         }

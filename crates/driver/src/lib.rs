@@ -41,7 +41,7 @@ use mlc_pass::Registry;
 pub use mlc_ir::request::RequestError;
 pub use mlc_ir::{AxisRequest, InputRequest};
 pub use mlc_pass::{
-    Observer, PassList, Preset, PrintWhen, RunOptions as PassRunOptions, VerifyEach,
+    Meter, Observer, PassList, Preset, PrintWhen, RunOptions as PassRunOptions, VerifyEach,
 };
 pub use mlc_target::Target;
 pub use mlc_torch::lower::registry::Lowering;

@@ -17,4 +17,5 @@ mod lazy;
 pub use array::Array;
 pub use interp::{EvalValue, Evaluator, Observer, States, fold};
 pub use kernel::{EvalError, Kernel, KernelCx, Outputs};
+pub use kernels::conv_inputs;
 pub use lazy::lazy;

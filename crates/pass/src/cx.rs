@@ -1,10 +1,14 @@
 //! What a pass sees besides the program.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mlc_diag::{Diagnostic, Diagnostics};
 use mlc_ir::{FuncId, Program};
 use serde::Serialize;
+
+use crate::observe::Meter;
 
 /// What a pass did to one thing, such as a weight, for a table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +27,8 @@ pub struct PassCx {
     pub(crate) diagnostics: Diagnostics,
     pub(crate) counters: BTreeMap<&'static str, u64>,
     pub(crate) records: Vec<Record>,
+    pub(crate) given: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) meter: Option<Arc<dyn Meter>>,
 }
 
 impl PassCx {
@@ -66,6 +72,26 @@ impl PassCx {
     /// Adds a row to the table of what the pass did.
     pub fn record(&mut self, record: Record) {
         self.records.push(record);
+    }
+
+    /// What whoever runs the pipeline measured of the program, if it is of this type; see
+    /// [`PassManager::given`](crate::PassManager::given).
+    #[must_use]
+    pub fn given<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.given.as_deref()?.downcast_ref()
+    }
+
+    /// The same surroundings with something measured.
+    #[must_use]
+    pub fn with_given(mut self, given: Arc<dyn Any + Send + Sync>) -> Self {
+        self.given = Some(given);
+        self
+    }
+
+    /// Where a pass of many parts tells, from any thread, how far it is.
+    #[must_use]
+    pub fn meter(&self) -> Option<&dyn Meter> {
+        self.meter.as_deref()
     }
 
     /// The rows so far.

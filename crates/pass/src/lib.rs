@@ -32,7 +32,7 @@ mod select;
 
 pub use cx::{PassCx, Record};
 pub use manager::{Failure, PassManager, PassRun, Report, RunOptions};
-pub use observe::{NumbersCheck, Observer, PrintWhen, Printer, VerifyEach};
+pub use observe::{Meter, NumbersCheck, Observer, PrintWhen, Printer, VerifyEach};
 pub use options::{OptionValue, Options};
 pub use pass::{Changed, Numerics, Pass, PassError, Phase, Property, Result};
 pub use pipeline::{Item, PassCall, Pipeline};

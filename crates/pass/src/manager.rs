@@ -1,9 +1,11 @@
 //! Runs pipelines.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlc_diag::{Diagnostic, Diagnostics, Place, Severity, codes, nearest};
@@ -124,13 +126,20 @@ pub struct PassManager<'a> {
     options: RunOptions,
     numbers: Option<&'a mut dyn NumbersCheck>,
     observer: Option<&'a mut dyn Observer>,
+    given: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<'a> PassManager<'a> {
     /// A manager with the default options.
     #[must_use]
     pub fn new(registry: &'a Registry) -> Self {
-        Self { registry, options: RunOptions::default(), numbers: None, observer: None }
+        Self {
+            registry,
+            options: RunOptions::default(),
+            numbers: None,
+            observer: None,
+            given: None,
+        }
     }
 
     /// The same with other options.
@@ -151,6 +160,13 @@ impl<'a> PassManager<'a> {
     #[must_use]
     pub fn observer(mut self, observer: &'a mut dyn Observer) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Hands passes what was measured of the program; they ask for it by type.
+    #[must_use]
+    pub fn given<T: Any + Send + Sync>(mut self, given: Arc<T>) -> Self {
+        self.given = Some(given);
         self
     }
 
@@ -180,6 +196,7 @@ impl<'a> PassManager<'a> {
             stop_at: self.options.stop_after.as_ref().and_then(|name| stop_at(&steps, name)),
             whole: pipeline.to_string(),
             count: flat(&steps).len(),
+            given: self.given.clone(),
             report: Report { diagnostics: idle, ..Report::default() },
             version: 0,
             ran: 0,
@@ -313,6 +330,7 @@ struct Run<'a> {
     options: &'a RunOptions,
     numbers: Option<&'a mut (dyn NumbersCheck + 'a)>,
     observer: &'a mut (dyn Observer + 'a),
+    given: Option<Arc<dyn Any + Send + Sync>>,
     whole: String,
     count: usize,
     /// The position of the pass after which nothing runs.
@@ -441,6 +459,8 @@ impl Run<'_> {
         let _entered = span.enter();
         let start = self.options.timing.then(Instant::now);
         let mut cx = PassCx::of(only, self.options.seed);
+        cx.given.clone_from(&self.given);
+        cx.meter = self.observer.meter(planned.pass.name());
         let result = guarded(pass.name(), || pass.run(program, &mut cx));
         let mut removed = 0;
         if let (Ok(Changed::Yes), true) = (&result, pass.cleans()) {

@@ -1,5 +1,8 @@
 //! What a driver can look at while a pipeline runs.
 
+use std::fmt;
+use std::sync::Arc;
+
 use mlc_diag::Diagnostics;
 use mlc_ir::Program;
 
@@ -68,10 +71,25 @@ pub trait Observer {
         let _ = (pass, index, count);
     }
 
+    /// Where the pass that starts tells how far it is; nobody listens if `None`.
+    fn meter(&mut self, pass: &str) -> Option<Arc<dyn Meter>> {
+        let _ = pass;
+        None
+    }
+
     /// The program, under a heading such as `after fold`.
     fn show(&mut self, heading: &str, text: &str) {
         let _ = (heading, text);
     }
+}
+
+/// How far a pass is that takes long, in bytes of the tensors it works on.
+pub trait Meter: fmt::Debug + Send + Sync {
+    /// So many bytes are to be done in all.
+    fn total(&self, bytes: u64);
+
+    /// So many more are done; from any thread.
+    fn done(&self, bytes: u64);
 }
 
 /// Sees nothing.

@@ -1,8 +1,9 @@
 """Compares what mlc and coremltools make of the weights of packages.
 
 For each package and scheme both tools compress, both results are decoded by coremltools, and the mean
-squared error of each weight is set against that of the other tool, with the times of both. Exits with 1
-if a weight of mlc is worse.
+squared error of each weight is set against that of the other tool, with the times of both. What mlc
+itself decodes (`mlc decompress`) must be what coremltools decodes, number by number. Exits with 1 if a
+weight of mlc is worse, decodes to something else, or is left although coremltools compresses it.
 
     python compression.py --mlc target/release/mlc --schemes w8,w4-block32 PACKAGE..
 """
@@ -29,38 +30,76 @@ SUFFIXES = ("_quantized", "_palettized", "_palettized_pcs", "_sparsified")
 
 def linear(**options):
     options.setdefault("mode", "linear_symmetric")
-    return lambda: ("linear", cto.OpLinearQuantizerConfig(**options))
+    return "linear", cto.OpLinearQuantizerConfig(**options)
 
 
 def palette(**options):
     options.setdefault("mode", "kmeans")
-    return lambda: ("palette", cto.OpPalettizerConfig(**options))
+    return "palette", cto.OpPalettizerConfig(**options)
 
 
 def prune(**options):
-    return lambda: ("prune", cto.OpMagnitudePrunerConfig(**options))
+    return "prune", cto.OpMagnitudePrunerConfig(**options)
 
 
+def threshold(limit):
+    options = {"threshold": limit, "minimum_sparsity_percentile": 0.0}
+    return "prune", cto.OpThresholdPrunerConfig(**options)
+
+
+def blocks(size, **options):
+    return linear(granularity="per_block", block_size=size, **options)
+
+
+def grouped(size, **options):
+    return palette(granularity="per_grouped_channel", group_size=size, **options)
+
+
+# What the other tool does in one call or, for joint schemes, in several.
 SCHEMES = {
-    "w8": linear(dtype="int8"),
-    "w8-tensor": linear(dtype="int8", granularity="per_tensor"),
-    "w8-asym": linear(dtype="int8", mode="linear"),
-    "w8-asym-unsigned": linear(dtype="uint8", mode="linear"),
-    "w4": linear(dtype="int4"),
-    "w4-block32": linear(dtype="int4", granularity="per_block", block_size=32),
-    "w4-block32-asym": linear(dtype="int4", mode="linear", granularity="per_block", block_size=32),
-    "lut1": palette(nbits=1),
-    "lut2": palette(nbits=2),
-    "lut3": palette(nbits=3),
-    "lut4": palette(nbits=4),
-    "lut6": palette(nbits=6),
-    "lut8": palette(nbits=8),
-    "lut4-uniform": palette(nbits=4, mode="uniform"),
-    "lut4-g16": palette(nbits=4, granularity="per_grouped_channel", group_size=16),
-    "lut4-pcs": palette(nbits=4, enable_per_channel_scale=True),
-    "lut4-v2": palette(nbits=4, cluster_dim=2),
-    "prune-50": prune(target_sparsity=0.5),
-    "prune-2:4": prune(n_m_ratio=(2, 4)),
+    "w8": [linear(dtype="int8")],
+    "w8-unsigned": [linear(dtype="uint8")],
+    "w8-tensor": [linear(dtype="int8", granularity="per_tensor")],
+    "w8-asym": [linear(dtype="int8", mode="linear")],
+    "w8-asym-unsigned": [linear(dtype="uint8", mode="linear")],
+    "w8-block32": [blocks(32, dtype="int8")],
+    "w4": [linear(dtype="int4")],
+    "w4-tensor": [linear(dtype="int4", granularity="per_tensor")],
+    "w4-asym": [linear(dtype="int4", mode="linear")],
+    "w4-unsigned": [linear(dtype="uint4")],
+    "w4-asym-unsigned": [linear(dtype="uint4", mode="linear")],
+    "w4-block32": [blocks(32, dtype="int4")],
+    "w4-block16": [blocks(16, dtype="int4")],
+    "w4-block32-asym": [blocks(32, dtype="int4", mode="linear")],
+    "w4-block8-asym-unsigned": [blocks(8, dtype="uint4", mode="linear")],
+    "lut1": [palette(nbits=1)],
+    "lut2": [palette(nbits=2)],
+    "lut3": [palette(nbits=3)],
+    "lut4": [palette(nbits=4)],
+    "lut6": [palette(nbits=6)],
+    "lut8": [palette(nbits=8)],
+    "lut4-uniform": [palette(nbits=4, mode="uniform")],
+    "lut8-uniform": [palette(nbits=8, mode="uniform")],
+    "lut-unique": [palette(mode="unique")],
+    "lut2-g4": [grouped(4, nbits=2)],
+    "lut4-g16": [grouped(16, nbits=4)],
+    "lut3-g8-axis1": [grouped(8, nbits=3, channel_axis=1)],
+    "lut4-pcs": [palette(nbits=4, enable_per_channel_scale=True)],
+    "lut3-g16-pcs": [grouped(16, nbits=3, enable_per_channel_scale=True)],
+    "lut4-v2": [palette(nbits=4, cluster_dim=2)],
+    "lut6-v4": [palette(nbits=6, cluster_dim=4)],
+    "lut3-g16-v2": [grouped(16, nbits=3, cluster_dim=2)],
+    "lut4-i8": [palette(nbits=4), linear(dtype="int8", granularity="per_tensor")],
+    "prune-50": [prune(target_sparsity=0.5)],
+    "prune-75": [prune(target_sparsity=0.75)],
+    "prune-t0.02": [threshold(0.02)],
+    "prune-60-block4": [prune(target_sparsity=0.6, block_size=4)],
+    "prune-2:4": [prune(n_m_ratio=(2, 4))],
+    "prune-3:4-dim0": [prune(n_m_ratio=(3, 4), dim=0)],
+    "prune-75+lut4": [prune(target_sparsity=0.75), palette(nbits=4)],
+    "prune-50+w8": [prune(target_sparsity=0.5), linear(dtype="int8")],
+    "prune-2:4+w8": [prune(n_m_ratio=(2, 4)), linear(dtype="int8")],
+    "prune-75+w4-block32": [prune(target_sparsity=0.75), blocks(32, dtype="int4")],
 }
 
 
@@ -90,9 +129,21 @@ def base(name):
     return name
 
 
+def stages(op):
+    """The kinds of ops that decode a weight."""
+    kinds = set()
+    if op is not None and op.op_type.startswith("constexpr_"):
+        kinds.add(op.op_type)
+        for value in op.inputs.values():
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                kinds |= stages(one.op)
+    return kinds
+
+
 def weights(package):
-    """Plain and decoded floats of two axes or more, by name; and the names that were decoded."""
-    found, decoded = {}, set()
+    """Plain and decoded floats of two axes or more, by name; and how those that were decoded are
+    stored, by name."""
+    found, decoded = {}, {}
     for function in functions(package).values():
         for op in operations(function):
             for out in op.outputs:
@@ -105,7 +156,7 @@ def weights(package):
                     value = op.materialized_val_inference()
                     if isinstance(value, (tuple, list)):
                         continue
-                    decoded.add(base(out.name))
+                    decoded[base(out.name)] = stages(op)
                 else:
                     continue
                 if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim > 1:
@@ -114,47 +165,62 @@ def weights(package):
 
 
 def by_coremltools(package, scheme, goal):
-    kind, config = SCHEMES[scheme]()
     model = ct.models.MLModel(str(package), skip_model_load=True)
     compress = {
         "linear": cto.linear_quantize_weights,
         "palette": cto.palettize_weights,
         "prune": cto.prune_weights,
-    }[kind]
+    }
     start = time.perf_counter()
-    made = compress(model, cto.OptimizationConfig(global_config=config))
+    for at, (kind, config) in enumerate(SCHEMES[scheme]):
+        joint = {"joint_compression": True} if at else {}
+        model = compress[kind](model, cto.OptimizationConfig(global_config=config), **joint)
     seconds = time.perf_counter() - start
-    made.save(str(goal))
+    model.save(str(goal))
     return seconds
 
 
-def by_mlc(mlc, package, scheme, goal):
+def run_mlc(*line):
     start = time.perf_counter()
-    ran = subprocess.run(
-        [mlc, "compress", package, "-o", goal, "--recipe", scheme, "--no-verify", "--json", "--force"],
-        capture_output=True,
-        text=True,
-    )
+    ran = subprocess.run(line, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if ran.returncode:
         raise RuntimeError(ran.stdout or ran.stderr)
     return seconds
 
 
+def by_mlc(mlc, package, scheme, goal):
+    flags = ["--recipe", scheme, "--no-verify", "--json", "--force"]
+    return run_mlc(mlc, "compress", package, "-o", goal, *flags)
+
+
+def label(package):
+    """The name of a package, or of the folder that holds a `model.mlpackage`."""
+    return package.parent.name if package.stem == "model" else package.stem
+
+
 def compare(mlc, package, scheme, folder):
     ours, theirs = folder / "ours.mlpackage", folder / "theirs.mlpackage"
-    row = {"package": package.name, "scheme": scheme}
+    plain_again = folder / "plain.mlpackage"
+    row = {"package": label(package), "scheme": scheme}
     row["mlc_s"] = by_mlc(mlc, str(package), scheme, str(ours))
     plain, _ = weights(package)
     got, decoded = weights(ours)
+    run_mlc(mlc, "decompress", str(ours), "-o", str(plain_again), "--json", "--force")
+    by_us, _ = weights(plain_again)
+    row["decoded_differently"] = sorted(
+        n for n in decoded if n in by_us and not np.array_equal(by_us[n], got[n])
+    )
     try:
         row["coremltools_s"] = by_coremltools(package, scheme, theirs)
         other, other_decoded = weights(theirs)
     except Exception as error:  # the incumbent's own limits are part of the comparison
         row["coremltools"] = f"{type(error).__name__}: {error}"
-        other, other_decoded = {}, set()
+        other, other_decoded = {}, {}
     mse = lambda values, name: float(np.mean((values[name] - plain[name]) ** 2))
-    both = sorted(n for n in decoded & other_decoded if n in plain and n in got and n in other)
+    # A weight that misses a stage was left half done by the other tool.
+    names = [n for n in decoded if n in other_decoded and decoded[n] <= other_decoded[n]]
+    both = sorted(n for n in names if n in plain and n in got and n in other)
     worse = []
     ratios = []
     for name in both:
@@ -163,8 +229,8 @@ def compare(mlc, package, scheme, folder):
         if a > b * (1 + 1e-9) + 1e-30:
             worse.append([name, a, b])
     row["weights"] = len(both)
-    row["only_mlc"] = len(decoded - other_decoded)
-    row["only_coremltools"] = sorted(other_decoded - decoded)
+    row["only_mlc"] = len(decoded) - len(names)
+    row["only_coremltools"] = sorted(other_decoded.keys() - decoded.keys())
     row["mean_ratio"] = float(np.mean(ratios)) if ratios else None
     row["worse"] = worse
     return row
@@ -183,8 +249,9 @@ def main():
                 try:
                     row = compare(args.mlc, package, scheme, Path(folder))
                 except RuntimeError as error:
-                    row = {"package": package.name, "scheme": scheme, "error": str(error)}
-            failed |= bool(row.get("worse") or row.get("error") or row.get("only_coremltools"))
+                    row = {"package": label(package), "scheme": scheme, "error": str(error)}
+            keys = ("worse", "error", "only_coremltools", "decoded_differently")
+            failed |= any(row.get(key) for key in keys)
             print(json.dumps(row), flush=True)
     sys.exit(int(failed))
 

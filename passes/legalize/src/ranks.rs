@@ -1,7 +1,9 @@
 //! The pass `ranks`.
 
+use std::collections::BTreeSet;
+
 use mlc_diag::{Diagnostic, Diagnostics, codes};
-use mlc_ir::{Builder, FuncId, Node, Program, Region, Type, Value};
+use mlc_ir::{Builder, FuncId, Node, Program, Region, Trait, Type, Uses, Value};
 use mlc_pass::{Changed, Pass, PassCx, Phase, Property, Rebuild, Result, Step, rebuild};
 use mlc_target::io::MAX_RANK;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,8 @@ use crate::high_rank::HighRank;
 /// blocks, and elementwise ops, reductions, softmax and joins work on what is left. An input without
 /// axes gets one of extent 1.
 ///
-/// What needs more than five axes all the same is an error, and so are inputs and outputs of more.
+/// What needs more than five axes all the same is an error, and so are inputs and outputs of more. The
+/// parts of stored weights may have more: a table has two axes beside those of its weight.
 ///
 /// ```mlc before
 /// func @f(%x: tensor<1x4x6x8xf32>) -> tensor<6x4x8xf32> {
@@ -57,10 +60,11 @@ impl Pass for Ranks {
         let mut errors = Diagnostics::new();
         for func in cx.functions(program) {
             refuse_features(program, func, &mut errors);
-            if !is_needed(program, func) || errors.has_errors() {
+            let stored = stored(program, func);
+            if !is_needed(program, func, &stored) || errors.has_errors() {
                 continue;
             }
-            let mut ranks = Walk { high: HighRank::default(), errors: &mut errors };
+            let mut ranks = Walk { high: HighRank::default(), stored, errors: &mut errors };
             let result = rebuild(program, func, self.name(), &mut ranks);
             // An op left without an exact spelling is the cause of what does not fit after it.
             if errors.has_errors() {
@@ -98,11 +102,32 @@ fn refuse_features(program: &Program, func: FuncId, errors: &mut Diagnostics) {
     }
 }
 
-fn is_needed(program: &Program, func: FuncId) -> bool {
+/// Ops that decode weights, and constants that only those use.
+fn stored(program: &Program, func: FuncId) -> BTreeSet<Node> {
+    let function = &program.functions[func];
+    let uses = Uses::of(function);
+    let decodes = |node: Node| function.nodes[node].op.spec().traits.has(Trait::Constexpr);
+    let inner = |&value: &Value| uses.users(value).iter().all(|&user| decodes(user));
+    let low = |&value: &Value| rank(function.ty(value)) <= MAX_RANK;
+    let mut stored = BTreeSet::new();
+    function.for_each_node(&mut |_, node| {
+        let data = &function.nodes[node];
+        let is_part = matches!(data.op, mlc_ir::Op::Const(_)) && !data.results.iter().all(low);
+        if (decodes(node) || is_part) && data.results.iter().all(|r| low(r) || inner(r)) {
+            stored.insert(node);
+        }
+    });
+    stored
+}
+
+fn is_needed(program: &Program, func: FuncId, stored: &BTreeSet<Node>) -> bool {
     let function = &program.functions[func];
     let scalar = |&arg: &Value| matches!(function.ty(arg), Type::Tensor(ty) if ty.rank() == 0);
     let mut needed = function.regions[function.body].args.iter().any(scalar);
     function.for_each_node(&mut |_, node| {
+        if stored.contains(&node) {
+            return;
+        }
         let data = &function.nodes[node];
         let args = data.regions.iter().flat_map(|&region| &function.regions[region].args);
         needed |= data.results.iter().chain(args).any(|&value| rank(function.ty(value)) > MAX_RANK);
@@ -112,6 +137,7 @@ fn is_needed(program: &Program, func: FuncId) -> bool {
 
 struct Walk<'a> {
     high: HighRank,
+    stored: BTreeSet<Node>,
     errors: &'a mut Diagnostics,
 }
 
@@ -139,7 +165,7 @@ impl Rebuild for Walk<'_> {
     }
 
     fn node(&mut self, b: &mut Builder<'_>, node: Node) -> Result<Step> {
-        if !self.high.concerns(b, node) {
+        if self.stored.contains(&node) || !self.high.concerns(b, node) {
             return Ok(Step::Keep);
         }
         if let Some(values) = self.high.lower(b, node)? {

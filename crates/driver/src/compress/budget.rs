@@ -6,17 +6,19 @@
 //! ones on, the step that saves the most damage a byte is taken next, as long as the budget lasts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use mlc_compress::{Choice, Scheme, Selection, Surveyed, survey};
+use mlc_compress::{Calibration, Choice, Scheme, Selection, Surveyed, survey};
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_ir::Program;
 use mlc_pass::{Observer, PassManager, Pipeline};
 use mlc_target::Opset;
 use serde::Serialize;
 
+use super::calibrate::Runs;
 use super::recipe::{Recipe, Rule};
 use crate::sizes::Sizes;
-use crate::verify::{LOSSY, VerifyOptions, main_of, verify_programs};
+use crate::verify::main_of;
 use crate::{Driver, forecast};
 
 /// What the weights may come to.
@@ -44,17 +46,21 @@ pub struct CurvePoint {
 /// Schemes for versions before iOS 18.
 const OLDER: [&str; 6] = ["lut1", "lut2", "lut4", "lut6", "w8", "lut8"];
 /// Schemes from iOS 18 on.
-const NEWER: [&str; 10] = [
+const NEWER: [&str; 14] = [
     "lut1-g8",
-    "lut2-g8",
+    "lut2-g4",
+    "lut2-g16",
     "lut3-g8",
-    "lut4-g16",
+    "lut3-g32",
     "lut4",
+    "lut4-g8",
+    "lut4-g16",
     "w4-block32-refine",
     "w4-block16-asym-refine",
-    "lut6-g32",
+    "lut6-g16",
     "w8",
     "w8-block32",
+    "lut8-g16",
 ];
 /// Most seconds that measuring may take, by the forecast.
 const SECONDS: f64 = 120.0;
@@ -66,7 +72,9 @@ pub(super) struct Search<'a> {
     pub(super) driver: &'a Driver,
     pub(super) program: &'a Program,
     pub(super) opset: Opset,
-    pub(super) seed: u64,
+    pub(super) runs: &'a Runs,
+    /// Whether the runs are of inputs that were given.
+    pub(super) is_calibrated: bool,
     pub(super) observer: &'a mut dyn Observer,
 }
 
@@ -89,8 +97,9 @@ impl Search<'_> {
         let names: &[&str] = if self.opset >= Opset::Ios18 { &NEWER } else { &OLDER };
         let schemes: Vec<Scheme> = names.iter().filter_map(|name| name.parse().ok()).collect();
         self.observer.start("survey", 0, 3);
-        let weights =
-            survey(self.program, &Selection::default(), &schemes).map_err(|error| error.0)?;
+        let calibration = Arc::new(self.runs.calibrate(self.program, self.is_calibrated)?);
+        let weights = survey(self.program, &Selection::default(), &schemes, &calibration)
+            .map_err(|error| error.0)?;
         if weights.is_empty() {
             return Err(super::nothing_done().into());
         }
@@ -98,23 +107,23 @@ impl Search<'_> {
             weights.iter().map(|w| w.choices.iter().map(|c| c.bytes).max().unwrap_or(0)).sum();
         let rest = super::used_bytes(self.program).saturating_sub(plain);
         self.observer.start("sensitivity", 1, 3);
-        let sensitivity = self.sensitivity(&weights)?;
+        let sensitivity = self.sensitivity(&weights, &calibration)?;
         let hulls = weights.iter().map(|weight| hull(&weight.choices)).collect();
         let problem = Problem { weights, sensitivity, hulls, rest };
         let steps = problem.ladder();
         self.observer.start("choose", 2, 3);
         let chosen = match budget {
-            Budget::Bytes(most) => problem.within(&steps, most)?,
+            Budget::Bytes(most) => self.best(&problem, &steps, (most, &calibration))?,
             Budget::Bits(bits) => {
                 let elements: u64 = problem.weights.iter().map(|w| w.elements).sum();
                 let most = problem.rest + (bits * elements as f64 / 8.0) as u64;
-                problem.within(&steps, most)?
+                self.best(&problem, &steps, (most, &calibration))?
             }
-            Budget::Snr(least) => self.reaching(&problem, &steps, least)?,
+            Budget::Snr(least) => self.reaching(&problem, &steps, (least, &calibration))?,
         };
         let mut curve = problem.curve(&steps);
         let recipe = problem.recipe(&chosen);
-        if let Some(snr_db) = self.measure(&recipe)? {
+        if let Some(snr_db) = self.measure(&recipe, &calibration)? {
             curve.push(CurvePoint { bytes: problem.bytes(&chosen), snr_db, measured: true });
         }
         curve.sort_by_key(|point| (point.bytes, !point.measured));
@@ -122,44 +131,86 @@ impl Search<'_> {
     }
 
     /// How much of an error of each weight reaches the outputs.
-    fn sensitivity(&mut self, weights: &[Surveyed]) -> Result<Vec<f64>, Diagnostics> {
+    fn sensitivity(
+        &mut self,
+        weights: &[Surveyed],
+        calibration: &Arc<Calibration>,
+    ) -> Result<Vec<f64>, Diagnostics> {
         let main = main_of(self.program);
         let by_energy =
             || weights.iter().map(|w| if w.energy > 0.0 { 1.0 / w.energy } else { 0.0 }).collect();
         let Some(func) = self.program.function(&main) else { return Ok(by_energy()) };
         let function = &self.program.functions[func];
-        let one = forecast::verify_seconds(self.program, function, &Sizes::default());
+        let one = forecast::verify_seconds(self.program, function, &Sizes::default()) / 2.0;
         let seconds = one * (weights.len() + 1) as f64;
         if seconds > SECONDS {
             return Ok(by_energy());
         }
         let mut found = Vec::new();
         for weight in weights {
-            // A coarse scheme, whose error stands out of what rounding does.
-            let coarse = weight.choices.iter().find(|c| c.scheme.is_some() && c.noise > 0.0);
-            let Some(coarse) = coarse else {
+            let probe = weight.probe();
+            let Some(probe) = probe else {
                 found.push(0.0);
                 continue;
             };
-            let rule = rule(coarse.scheme.clone(), vec![weight.name.clone()]);
-            let snr = self.measure(&Recipe { rules: vec![rule] })?;
-            let share = snr.map_or(0.0, |snr| 10f64.powf(-snr / 10.0));
-            found.push(share / coarse.noise);
+            let rule = rule(probe.scheme.clone(), vec![weight.name.clone()]);
+            let program = self.compressed(&Recipe::of(vec![rule]), calibration)?;
+            let share = self.runs.share(self.program, &program).unwrap_or(0.0);
+            found.push(share / probe.noise);
         }
         Ok(found)
     }
 
-    /// The least signal-to-noise ratio of an output under `recipe`; none where it cannot be had.
-    fn measure(&self, recipe: &Recipe) -> Result<Option<f64>, Diagnostics> {
+    /// The program under a recipe.
+    fn compressed(
+        &self,
+        recipe: &Recipe,
+        calibration: &Arc<Calibration>,
+    ) -> Result<Program, Diagnostics> {
         let pipeline = Pipeline::parse(&recipe.pipeline(None))?;
         let mut program = self.program.clone();
         PassManager::new(self.driver.passes())
+            .given(Arc::clone(calibration))
             .run(&pipeline, &mut program)
             .map_err(|failure| failure.diagnostics)?;
-        let settings = VerifyOptions { seed: self.seed, ..VerifyOptions::new(LOSSY) };
-        let main = main_of(self.program);
-        let report = verify_programs(self.program, &program, &main, &settings).ok();
-        Ok(report.map(|report| report.worst.snr_db))
+        Ok(program)
+    }
+
+    /// The least signal-to-noise ratio of an output under `recipe`; none where it cannot be had.
+    fn measure(
+        &self,
+        recipe: &Recipe,
+        calibration: &Arc<Calibration>,
+    ) -> Result<Option<f64>, Diagnostics> {
+        let program = self.compressed(recipe, calibration)?;
+        Ok(self.runs.ratio(self.program, &program))
+    }
+
+    /// The choices within `most` bytes that are measured to be best: those by what errors were measured
+    /// to do, those by what they do if all weights matter alike, some between the two, and the best one
+    /// of the same scheme for all weights.
+    fn best(
+        &self,
+        problem: &Problem,
+        steps: &[Step],
+        (most, calibration): (u64, &Arc<Calibration>),
+    ) -> Result<Chosen, Diagnostics> {
+        let mut candidates = vec![problem.within(steps, most)?];
+        for part in [0.75, 0.5, 0.25] {
+            let mixed = problem.with_mixed_sensitivity(part);
+            candidates.push(mixed.within(&mixed.ladder(), most)?);
+        }
+        candidates.extend(problem.alike(most));
+        candidates.dedup();
+        let mut best: Option<(f64, Chosen)> = None;
+        for chosen in candidates {
+            let snr =
+                self.measure(&problem.recipe(&chosen), calibration)?.unwrap_or(f64::NEG_INFINITY);
+            if best.as_ref().is_none_or(|(greatest, _)| snr > *greatest) {
+                best = Some((snr, chosen));
+            }
+        }
+        best.map(|(_, chosen)| chosen).ok_or_else(|| missed("nothing fits".to_owned()))
     }
 
     /// The smallest choice on the ladder whose outputs reach a ratio.
@@ -167,11 +218,11 @@ impl Search<'_> {
         &self,
         problem: &Problem,
         steps: &[Step],
-        least: f64,
+        (least, calibration): (f64, &Arc<Calibration>),
     ) -> Result<Chosen, Diagnostics> {
         let reaches = |count: usize| -> Result<bool, Diagnostics> {
             let recipe = problem.recipe(&problem.after(steps, count));
-            let snr = self.measure(&recipe)?;
+            let snr = self.measure(&recipe, calibration)?;
             Ok(snr.is_some_and(|snr| snr >= least))
         };
         let (mut low, mut high) = (0, steps.len());
@@ -233,7 +284,63 @@ fn hull(choices: &[Choice]) -> Vec<usize> {
     kept
 }
 
+/// A choice whose error stands out of what rounding does, and is small enough to be a small error.
+trait Probe {
+    fn probe(&self) -> Option<&Choice>;
+}
+
+impl Probe for Surveyed {
+    fn probe(&self) -> Option<&Choice> {
+        let noisy = || self.choices.iter().filter(|c| c.scheme.is_some() && c.noise > 0.0);
+        noisy().find(|c| c.noise < 0.1 * self.energy).or_else(|| noisy().last())
+    }
+}
+
 impl Problem {
+    /// The same where sensitivities are `part` of the measured ones and the rest what they are if an
+    /// error of a weight counts by its share of that weight, as exponents.
+    fn with_mixed_sensitivity(&self, part: f64) -> Self {
+        let pairs = self.sensitivity.iter().zip(&self.weights);
+        let alike = |w: &Surveyed| if w.energy > 0.0 { 1.0 / w.energy } else { 0.0 };
+        let mixed = |(&s, w): (&f64, &Surveyed)| s.max(0.0).powf(part) * alike(w).powf(1.0 - part);
+        Self {
+            weights: self.weights.clone(),
+            sensitivity: pairs.map(mixed).collect(),
+            hulls: self.hulls.clone(),
+            rest: self.rest,
+        }
+    }
+
+    /// The same scheme for all weights that it fits, the others with the least damage beside it, for
+    /// each scheme that comes to at most so many bytes.
+    fn alike(&self, most: u64) -> Vec<Chosen> {
+        let mut names: BTreeMap<String, u64> = BTreeMap::new();
+        for choice in self.weights.iter().flat_map(|w| &w.choices) {
+            if let Some(scheme) = &choice.scheme {
+                *names.entry(scheme.to_string()).or_default() += 1;
+            }
+        }
+        let mut found = Vec::new();
+        for name in names.keys() {
+            let is_it = |c: &Choice| c.scheme.as_ref().is_some_and(|s| s.to_string() == *name);
+            let chosen: Option<Chosen> =
+                self.weights.iter().map(|w| w.choices.iter().position(is_it)).collect();
+            if let Some(chosen) = chosen.filter(|chosen| self.bytes(chosen) <= most) {
+                found.push((self.damage(&chosen), chosen));
+            }
+        }
+        // The two that promise most are measured.
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        found.into_iter().take(2).map(|(_, chosen)| chosen).collect()
+    }
+
+    fn damage(&self, chosen: &[usize]) -> f64 {
+        let of = |(weight, &at): (usize, &usize)| {
+            self.sensitivity[weight] * self.weights[weight].choices[at].noise
+        };
+        chosen.iter().enumerate().map(of).sum()
+    }
+
     /// The steps from the smallest choices to the weights as they are, best first.
     fn ladder(&self) -> Vec<Step> {
         let mut steps: Vec<(f64, usize, usize)> = Vec::new();
@@ -298,13 +405,7 @@ impl Problem {
         let mut found = Vec::new();
         for point in 0..points {
             let chosen = self.after(steps, steps.len() * point / (points - 1));
-            let damage: f64 = chosen
-                .iter()
-                .enumerate()
-                .map(|(weight, &at)| {
-                    self.sensitivity[weight] * self.weights[weight].choices[at].noise
-                })
-                .sum();
+            let damage = self.damage(&chosen);
             let snr_db = if damage > 0.0 { -10.0 * damage.log10() } else { f64::INFINITY };
             found.push(CurvePoint { bytes: self.bytes(&chosen), snr_db, measured: false });
         }
@@ -325,7 +426,7 @@ impl Problem {
         for (scheme, names) in by_scheme.into_values().filter(|(scheme, _)| scheme.is_some()) {
             rules.push(rule(scheme, names));
         }
-        Recipe { rules }
+        Recipe::of(rules)
     }
 }
 

@@ -1,11 +1,14 @@
 //! `mlc compress` and `mlc decompress`: smaller weights for any model, and back.
 
 mod budget;
+mod calibrate;
 mod recipe;
 mod table;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use mlc_compress::Calibration;
 use mlc_coreml::emit::EmitOptions;
 use mlc_coreml::package::Existing;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
@@ -15,10 +18,10 @@ use mlc_target::{Opset, Target};
 use serde::Serialize;
 
 use crate::convert::is_text;
-use crate::verify::{LOSSY, VerifyOptions, verify_programs};
 use crate::{Distance, Driver, Kind, Levels, Loaded, output};
 
 use budget::Search;
+use calibrate::Runs;
 
 pub use budget::{Budget, CurvePoint};
 pub use recipe::{Recipe, Rule};
@@ -44,6 +47,11 @@ pub struct CompressOptions {
     pub verify: bool,
     /// The seed of the inputs for that.
     pub seed: u64,
+    /// Inputs to run the model on in place of made-up ones, one call or a folder of calls. With them
+    /// errors of weights are made up for by other weights, and recipes may ask for more.
+    pub calib: Option<PathBuf>,
+    /// Weights that are compressed already become plain first.
+    pub recompress: bool,
     /// Severities.
     pub levels: Levels,
     /// Replace what is at the output.
@@ -99,30 +107,49 @@ impl Driver {
         observer: &mut dyn Observer,
     ) -> Result<CompressReport, Diagnostics> {
         output::check_output(&options.output, options.force)?;
-        let loaded = self.load(&options.input, options.from)?;
+        let mut loaded = self.load(&options.input, options.from)?;
+        let given = loaded.program.clone();
+        if options.recompress {
+            self.pass("decompress-weights", &mut loaded.program, &Arc::default(), observer)?;
+        }
+        let is_calibrated = options.calib.is_some();
+        let is_budget = matches!(options.goal, Goal::Budget(_));
+        let runs = match options.verify || is_calibrated || is_budget {
+            true => Some(Runs::of(&loaded, options.calib.as_deref(), options.seed)?),
+            false => None,
+        };
         let mut curve = Vec::new();
-        let pipeline = Pipeline::parse(&match &options.goal {
-            Goal::Compress(recipe) => recipe.pipeline(options.min_snr),
-            Goal::Decompress => "decompress-weights".to_owned(),
+        let recipe = match &options.goal {
+            Goal::Decompress => None,
+            Goal::Compress(recipe) => Some(recipe.clone()),
             Goal::Budget(budget) => {
                 let opset = options.target.map(Target::opset).or(loaded.opset);
+                let Some(runs) = &runs else { return Err(nothing_done().into()) };
                 let mut search = Search {
                     driver: self,
                     program: &loaded.program,
                     opset: opset.unwrap_or(Opset::Ios18),
-                    seed: options.seed,
+                    runs,
+                    is_calibrated,
                     observer: &mut *observer,
                 };
                 let (recipe, points) = search.run(*budget)?;
                 curve = points;
-                recipe.pipeline(options.min_snr)
+                Some(recipe)
             }
-        })?;
+        };
         let mut program = loaded.program.clone();
-        let report = PassManager::new(self.passes())
-            .observer(observer)
-            .run(&pipeline, &mut program)
-            .map_err(|failure| options.levels.apply(failure.diagnostics))?;
+        let (pipeline, report) = match &recipe {
+            None => self.pass("decompress-weights", &mut program, &Arc::default(), observer)?,
+            Some(recipe) => {
+                if recipe.needs_calibration() && !is_calibrated {
+                    return Err(uncalibrated().into());
+                }
+                let runs = runs.as_ref().filter(|_| is_calibrated);
+                self.by_recipe(recipe, &mut program, (runs, options.min_snr), observer)
+                    .map_err(|errors| options.levels.apply(errors))?
+            }
+        };
         let weights = rows(&report);
         let mut diagnostics = loaded.warnings.clone();
         diagnostics.extend(report.diagnostics.clone());
@@ -130,9 +157,9 @@ impl Driver {
             diagnostics.extend(Diagnostics::from(nothing_done()));
         }
         let (program, opset) = self.legal(program, &loaded, options)?;
-        let outputs = match options.verify {
-            true => compare(&loaded.program, &program, options.seed)?,
-            false => Vec::new(),
+        let outputs = match (&runs, options.verify) {
+            (Some(runs), true) => runs.compare(&given, &program)?,
+            _ => Vec::new(),
         };
         let diagnostics = options.levels.apply(diagnostics);
         if diagnostics.has_errors() {
@@ -143,14 +170,66 @@ impl Driver {
             input: options.input.to_string_lossy().into_owned(),
             output: options.output.to_string_lossy().into_owned(),
             target: opset.to_string(),
-            bytes_before: used_bytes(&loaded.program),
+            bytes_before: used_bytes(&given),
             bytes: used_bytes(&program),
             weights,
             outputs,
             curve,
-            pipeline: pipeline.to_string(),
+            pipeline,
             diagnostics,
         })
+    }
+
+    /// Carries a recipe out: scales move first, then activations and weights are quantized. Says which
+    /// passes ran.
+    fn by_recipe(
+        &self,
+        recipe: &Recipe,
+        program: &mut Program,
+        (runs, min_snr): (Option<&Runs>, Option<f64>),
+        observer: &mut dyn Observer,
+    ) -> Result<(String, Report), Diagnostics> {
+        let measure = |program: &Program| match runs {
+            Some(runs) => runs.calibrate(program, true).map(Arc::new),
+            None => Ok(Arc::default()),
+        };
+        let mut calibration = measure(program)?;
+        let mut text = String::new();
+        let mut report = Report::default();
+        if recipe.smooth {
+            let scheme = recipe.rules.iter().find_map(|rule| rule.scheme.as_ref());
+            let scheme = scheme.map_or_else(String::new, ToString::to_string);
+            let activations = recipe.activations;
+            let call = format!("smooth-weights{{scheme={scheme:?},activations={activations}}}");
+            let (name, first) = self.pass(&call, program, &calibration, observer)?;
+            text = name + ",";
+            report = first;
+            calibration = measure(program)?;
+        }
+        let activations = if recipe.activations { "quantize-activations," } else { "" };
+        let call = format!("{activations}{}", recipe.pipeline(min_snr));
+        let (name, second) = self.pass(&call, program, &calibration, observer)?;
+        text += &name;
+        report.runs.extend(second.runs);
+        report.diagnostics.extend(second.diagnostics);
+        Ok((text, report))
+    }
+
+    /// Runs a pipeline, and gives its text.
+    fn pass(
+        &self,
+        pipeline: &str,
+        program: &mut Program,
+        calibration: &Arc<Calibration>,
+        observer: &mut dyn Observer,
+    ) -> Result<(String, Report), Diagnostics> {
+        let pipeline = Pipeline::parse(pipeline)?;
+        let report = PassManager::new(self.passes())
+            .observer(observer)
+            .given(Arc::clone(calibration))
+            .run(&pipeline, program)
+            .map_err(|failure| failure.diagnostics)?;
+        Ok((pipeline.to_string(), report))
     }
 
     /// The program in the form of the version asked for, or of the lowest from that of the source on.
@@ -217,21 +296,11 @@ fn used_bytes(program: &Program) -> u64 {
     used.into_iter().filter_map(|id| program.consts.try_get(id)).map(|t| t.byte_len()).sum()
 }
 
-/// The worst distance of each output of each function.
-fn compare(
-    before: &Program,
-    after: &Program,
-    seed: u64,
-) -> Result<Vec<(String, Distance)>, Diagnostics> {
-    let settings = VerifyOptions { seed, ..VerifyOptions::new(LOSSY) };
-    let mut found = Vec::new();
-    for (_, function) in before.functions.iter() {
-        let report = verify_programs(before, after, &function.name, &settings)?;
-        for sample in report.samples {
-            found.extend(sample.outputs);
-        }
-    }
-    Ok(found)
+fn uncalibrated() -> Diagnostic {
+    Diagnostic::new(codes::BAD_ARGUMENT, "the recipe needs to know what reaches the weights")
+        .at(Place::Argument("--recipe".into()))
+        .note("scales are moved, and activations quantized, by what runs of the model show")
+        .help("give inputs of one call, or a folder of such files: `--calib inputs.safetensors`")
 }
 
 fn write(

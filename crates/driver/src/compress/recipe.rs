@@ -27,6 +27,10 @@ pub struct Rule {
 pub struct Recipe {
     /// In order.
     pub rules: Vec<Rule>,
+    /// Whether scales are moved from what reaches a weight into the weight first; needs calibration.
+    pub smooth: bool,
+    /// Whether what reaches weights is quantized too, to 8 bits; needs calibration.
+    pub activations: bool,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +40,10 @@ struct File {
     scheme: Option<String>,
     #[serde(default = "default_threshold")]
     threshold: u64,
+    #[serde(default)]
+    smooth: bool,
+    /// Bits of activations: 8.
+    activations: Option<u32>,
     #[serde(default)]
     rule: Vec<FileRule>,
 }
@@ -55,14 +63,22 @@ fn default_threshold() -> u64 {
 }
 
 impl Recipe {
+    /// These rules and nothing else.
+    #[must_use]
+    pub fn of(rules: Vec<Rule>) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
     /// One scheme for all weights.
     #[must_use]
     pub fn uniform(scheme: Scheme) -> Self {
         let scheme = Some(scheme);
-        Self { rules: vec![Rule { only: Vec::new(), scheme, threshold: THRESHOLD, limit: 0 }] }
+        let rules = vec![Rule { only: Vec::new(), scheme, threshold: THRESHOLD, limit: 0 }];
+        Self { rules, ..Self::default() }
     }
 
-    /// The recipe that `text` names: a scheme such as `w4-block32`, or a file `*.toml`.
+    /// The recipe that `text` names: a scheme such as `w4-block32`, or a file `*.toml`. Behind a scheme
+    /// `+smooth` moves scales into weights, `+a8` quantizes activations; `w8a8` is both with `w8`.
     ///
     /// # Errors
     /// It is neither, or the file is not a recipe.
@@ -73,12 +89,23 @@ impl Recipe {
             })?;
             return Self::parse(text, &content);
         }
-        let scheme = text.parse::<Scheme>().map_err(|error| {
+        let mut rest = if text == "w8a8" { "w8+smooth+a8" } else { text };
+        let (mut smooth, mut activations) = (false, false);
+        loop {
+            if let Some(before) = rest.strip_suffix("+smooth") {
+                (smooth, rest) = (true, before);
+            } else if let Some(before) = rest.strip_suffix("+a8") {
+                (activations, rest) = (true, before);
+            } else {
+                break;
+            }
+        }
+        let scheme = rest.parse::<Scheme>().map_err(|error| {
             Diagnostic::new(codes::BAD_ARGUMENT, error.to_string())
                 .at(Place::Argument("--recipe".into()))
                 .help("name a scheme such as w8, w4-block32, lut4-g16 or prune-2:4+w8, or a file *.toml")
         })?;
-        Ok(Self::uniform(scheme))
+        Ok(Self { smooth, activations, ..Self::uniform(scheme) })
     }
 
     /// The recipe of a file called `name`:
@@ -86,8 +113,10 @@ impl Recipe {
     /// ```toml
     /// scheme = "w8"            # what no rule names; left out: stays
     /// threshold = 2048
+    /// smooth = true            # with calibration: scales move into weights
+    /// activations = 8          # with calibration: what reaches weights is quantized too
     /// [[rule]]
-    /// only = ["*embed*", "gather"]
+    /// only = ["*embed*", "gather", "conv & shape=*x*x1x1 & elements>100000"]
     /// scheme = "lut4-g16"      # or "none"
     /// ```
     ///
@@ -120,7 +149,17 @@ impl Recipe {
             let message = "the recipe has neither a `scheme` nor a `[[rule]]`".to_owned();
             return Err(problem(name, codes::BAD_ARGUMENT, message));
         }
-        Ok(Self { rules })
+        if file.activations.is_some_and(|bits| bits != 8) {
+            let message = "activations are of 8 bits: `activations = 8`".to_owned();
+            return Err(problem(name, codes::BAD_ARGUMENT, message));
+        }
+        Ok(Self { rules, smooth: file.smooth, activations: file.activations.is_some() })
+    }
+
+    /// Whether it asks for something that only runs of the model tell.
+    #[must_use]
+    pub fn needs_calibration(&self) -> bool {
+        self.smooth || self.activations
     }
 
     /// The passes that carry it out, as a pipeline.
@@ -194,5 +233,15 @@ mod tests {
             assert!(Recipe::parse("a.toml", text).is_err(), "{text}");
         }
         assert!(Recipe::read("w8x").is_err());
+        assert!(Recipe::parse("a.toml", "scheme = \"w8\"\nactivations = 4").is_err());
+    }
+
+    #[test]
+    fn what_needs_calibration_stands_behind_a_scheme() {
+        let recipe = Recipe::read("w4-block32+smooth").unwrap();
+        assert!(recipe.smooth && !recipe.activations && recipe.needs_calibration());
+        let both = Recipe::read("w8a8").unwrap();
+        assert_eq!(both, Recipe::read("w8+a8+smooth").unwrap());
+        assert_eq!(both.pipeline(None), "quantize-weights{scheme=\"w8\"}");
     }
 }

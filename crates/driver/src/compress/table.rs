@@ -1,5 +1,7 @@
 //! What became of each weight, as rows.
 
+use std::collections::BTreeSet;
+
 use mlc_pass::Report;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -33,10 +35,15 @@ pub struct WeightRow {
     pub note: String,
 }
 
-/// The rows of all passes that recorded some.
+/// The rows of all passes that recorded some. What one pass compressed the next one finds compressed,
+/// which is no row of its own.
 pub(crate) fn rows(report: &Report) -> Vec<WeightRow> {
-    let records = report.runs.iter().flat_map(|run| &run.records);
-    records
+    let records = || report.runs.iter().flat_map(|run| &run.records);
+    let stays = |record: &mlc_pass::Record| text(&record.fields, "scheme") == "none";
+    let done: BTreeSet<&str> = records().filter(|r| !stays(r)).map(|r| r.name.as_str()).collect();
+    let mut told = BTreeSet::new();
+    records()
+        .filter(|r| !stays(r) || (!done.contains(r.name.as_str()) && told.insert(r.name.as_str())))
         .map(|record| {
             let fields = &record.fields;
             WeightRow {

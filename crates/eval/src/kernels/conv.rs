@@ -82,6 +82,57 @@ impl Kernel for ConvTranspose {
     }
 }
 
+/// Shows what reaches the weight, of shape `weight`, of a convolution of `x`: the group, and the inputs of
+/// some of its products one after the other, by channel and kernel element. At most about `most`
+/// positions of each image are shown, in equal steps.
+///
+/// # Errors
+/// Shapes that do not fit each other.
+pub fn conv_inputs(
+    op: &Conv,
+    x: &Array,
+    (weight, most): (&[usize], usize),
+    visit: &mut dyn FnMut(usize, &[f32]),
+) -> Result<(), EvalError> {
+    let sliding = Sliding {
+        strides: &op.strides,
+        dilations: &op.dilations,
+        pad_type: op.pad_type,
+        pad: &op.pad,
+    };
+    let (count, kernel) = match weight {
+        [_, inputs, kernel @ ..] if weight.len() == x.rank() => (*inputs, kernel),
+        _ => return Err(EvalError::internal(format!("a weight of shape {weight:?}"))),
+    };
+    let axes = sliding.axes(spatial(x)?, kernel)?;
+    let groups = groups(op.groups)?;
+    if count.checked_mul(groups) != Some(x.shape()[1]) {
+        return Err(EvalError::internal(format!("{count} channels a group")));
+    }
+    let layout = Layout { axes, batch: x.shape()[0], groups, inputs: count, outputs: 0 };
+    let elements = elements::<f32>(x)?;
+    let rows = layout.inputs * layout.kernel();
+    // Odd steps do not fall into one column of an image.
+    let step = layout.positions().div_ceil(most.max(1)) | 1;
+    for n in 0..layout.batch {
+        for group in 0..groups {
+            let channel = (n * groups + group) * count;
+            let image = &elements[channel * layout.input()..][..count * layout.input()];
+            for block in layout.blocks() {
+                let windows = gather(&layout, image, block.clone());
+                let width = block.len();
+                let first = block.start.next_multiple_of(step) - block.start;
+                let mut inputs = Vec::new();
+                for position in (first..width).step_by(step) {
+                    inputs.extend((0..rows).map(|row| windows[row * width + position]));
+                }
+                visit(group, &inputs);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn spatial(array: &Array) -> Result<&[usize], EvalError> {
     match array.shape() {
         [_, _, rest @ ..] if (1..=3).contains(&rest.len()) => Ok(rest),

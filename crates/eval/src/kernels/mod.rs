@@ -7,6 +7,7 @@ mod classify;
 mod constexpr;
 mod control;
 mod conv;
+pub use conv::conv_inputs;
 mod core;
 mod create;
 mod detect;
