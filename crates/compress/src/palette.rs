@@ -154,7 +154,7 @@ impl Making<'_> {
             })
             .collect();
         drop(shown);
-        let mut entries = Vec::with_capacity(made.len() * width << bits);
+        let mut entries = Vec::with_capacity((made.len() * width) << bits);
         let mut indices = Vec::with_capacity(made.len() * len);
         let mut coded: Option<(Vec<i16>, Vec<f32>)> = None;
         for cluster in made {
@@ -282,11 +282,7 @@ fn cluster(
             };
             kmeans::centres(&counted, k)
         }
-        Tables::Uniform => {
-            let (low, high) = extremes(group);
-            let step = (f64::from(high) - f64::from(low)) / (k - 1) as f64;
-            (0..k).map(|j| (f64::from(low) + step * j as f64) as f32).collect()
-        }
+        Tables::Uniform => uniform(group, k, float),
         Tables::Unique => Counted::of(group).values,
         Tables::Custom(entries) => {
             let mut entries = entries.clone();
@@ -310,6 +306,38 @@ fn cluster(
         codes.resize(k * width, 0);
     }
     Cluster { entries, indices, coded }
+}
+
+/// Entries in equal steps, over the part of the range about its middle that leaves the least error.
+fn uniform(group: &[f32], k: usize, float: HalfOr) -> Vec<f32> {
+    let (low, high) = extremes(group);
+    let (low, high) = (f64::from(low), f64::from(high));
+    let middle = f64::midpoint(low, high);
+    let steps = (k - 1) as f64;
+    let mut best: Option<(f64, Vec<f32>)> = None;
+    let mut worse = 0;
+    for share in (0..20).map(|n| 1.0 - 0.025 * f64::from(n)) {
+        let (first, width) = (middle + (low - middle) * share, (high - low) * share);
+        let entry = |j: usize| float.round(first + width * j as f64 / steps);
+        let entries: Vec<f32> = (0..k).map(entry).collect();
+        let inverse = if width > 0.0 { (steps / width) as f32 } else { 0.0 };
+        let (start, most) = (first as f32, (k - 1) as f32);
+        let gap = |&x: &f32| {
+            let at = ((x - start) * inverse + 0.5).clamp(0.0, most) as usize;
+            f64::from(x - entries[at]).powi(2)
+        };
+        let error: f64 = group.iter().map(gap).sum();
+        if best.as_ref().is_none_or(|(least, _)| error < *least) {
+            best = Some((error, entries));
+            worse = 0;
+        } else {
+            worse += 1;
+            if worse > 3 {
+                break;
+            }
+        }
+    }
+    best.map_or_else(Vec::new, |(_, entries)| entries)
 }
 
 /// A table as 8-bit integers with a scale; the entries become what those decode to.

@@ -14,8 +14,10 @@ const LANES: usize = 8;
 const PART: usize = 4096;
 /// Most vectors that starts are tried on, for each cluster.
 const SAMPLE: usize = 128;
-/// Starts that are tried.
-const STARTS: u64 = 4;
+/// Rounds until clusters are taken for settled.
+const ROUNDS: usize = 24;
+/// Differences that starts may take in all; the fewer vectors there are, the more starts are tried.
+const WORK: usize = 60_000_000;
 
 /// Vectors of `width` numbers, one after the other.
 #[derive(Clone, Copy)]
@@ -30,25 +32,21 @@ pub fn vectors(elements: &[f32], width: usize, k: usize, seed: u64) -> (Vec<f32>
     let all = Vectors { elements, width: width.max(1) };
     let sample = all.sample(SAMPLE * k);
     let few = Vectors { elements: &sample, width: all.width };
+    let work = (sample.len() * k * ROUNDS).max(1);
+    let starts = (WORK / work).clamp(3, 24) as u64;
     let mut best: Option<(f64, Vec<f32>)> = None;
-    for start in 0..STARTS {
+    for start in 0..starts {
         let centres = few.starts(k, seed.wrapping_add(start));
-        let (cost, centres) = few.settle(centres, 12);
+        let (cost, centres) = few.settle(centres, ROUNDS);
+        let (cost, centres) = few.improve(cost, centres);
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             best = Some((cost, centres));
         }
     }
     let Some((_, centres)) = best else { return (vec![0.0; width * k], Vec::new()) };
-    let (mut cost, mut centres) = all.settle(centres, 30);
-    for _ in 0..6 {
-        let Some(moved) = all.moved(&centres) else { break };
-        let (now, settled) = all.settle(moved, 8);
-        if now >= cost * (1.0 - 1e-5) {
-            break;
-        }
-        (cost, centres) = (now, settled);
-    }
-    let (_, centres) = all.settle(centres, 30);
+    let (cost, centres) = all.settle(centres, ROUNDS);
+    let (_, centres) = all.improve(cost, centres);
+    let (_, centres) = all.settle(centres, ROUNDS);
     let nearest = nearest(elements, &centres, all.width);
     (centres, nearest)
 }
@@ -134,6 +132,19 @@ impl Vectors<'_> {
         }
     }
 
+    /// Moves clusters of little use to where the error is greatest, as long as that helps.
+    fn improve(&self, mut cost: f64, mut centres: Vec<f32>) -> (f64, Vec<f32>) {
+        for _ in 0..8 {
+            let Some(moved) = self.moved(&centres) else { break };
+            let (now, settled) = self.settle(moved, 10);
+            if now >= cost * (1.0 - 1e-5) {
+                break;
+            }
+            (cost, centres) = (now, settled);
+        }
+        (cost, centres)
+    }
+
     fn totals(&self, centres: &[f32]) -> Totals {
         let width = self.width;
         let count = self.count();
@@ -164,9 +175,9 @@ impl Vectors<'_> {
             let totals = self.totals(&centres);
             let cost: f64 = totals.costs.iter().sum();
             for (c, &count) in totals.counts.iter().enumerate().filter(|(_, n)| **n > 0.0) {
-                for v in c * self.width..(c + 1) * self.width {
-                    centres[v] = (totals.sums[v] / count) as f32;
-                }
+                let at = c * self.width;
+                let centre = centres[at..].iter_mut().zip(&totals.sums[at..]).take(self.width);
+                centre.for_each(|(x, &sum)| *x = (sum / count) as f32);
             }
             if cost >= before * (1.0 - 1e-5) {
                 return (cost.min(before), centres);

@@ -25,6 +25,13 @@ import coremltools as ct  # noqa: E402
 import coremltools.optimize.coreml as cto  # noqa: E402
 from coremltools.converters.mil.frontend.milproto.load import load as load_mil  # noqa: E402
 
+class Value:
+    """What a variable of a program holds."""
+
+    def __init__(self, val):
+        self.val = val
+
+
 SUFFIXES = ("_quantized", "_palettized", "_palettized_pcs", "_sparsified")
 
 
@@ -140,6 +147,18 @@ def stages(op):
     return kinds
 
 
+def materialized(op):
+    """What an op decodes to, and what it is made of is decoded before."""
+    for value in op.inputs.values():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if one.val is None and one.op is not None and one.op.op_type.startswith("constexpr_"):
+                made = materialized(one.op)
+                parts = made if isinstance(made, (tuple, list)) else [made]
+                for out, part in zip(one.op.outputs, parts):
+                    out._sym_val = Value(part)
+    return op.materialized_val_inference()
+
+
 def weights(package):
     """Plain and decoded floats of two axes or more, by name; and how those that were decoded are
     stored, by name."""
@@ -153,7 +172,7 @@ def weights(package):
                     users = [u.op_type for u in out.child_ops]
                     if any(u.startswith("constexpr_") for u in users):
                         continue
-                    value = op.materialized_val_inference()
+                    value = materialized(op)
                     if isinstance(value, (tuple, list)):
                         continue
                     decoded[base(out.name)] = stages(op)

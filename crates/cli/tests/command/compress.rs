@@ -207,3 +207,118 @@ fn conversions_compress_as_their_last_step() {
     let text = folder.line("print c.mlpackage").ok().stdout;
     assert!(text.contains("constexpr"), "{text}");
 }
+
+#[test]
+fn calibration_makes_up_for_errors() {
+    let folder = folder();
+    // The inputs of one call; those that are made up otherwise are others.
+    folder.line("run m.mlc --in x=rand:11 --out y=@y.npy").ok();
+    folder.file("in/a.safetensors", safetensors("x", &[2, 64], 5));
+    folder.file("in/b.safetensors", safetensors("x", &[2, 64], 6));
+    let outputs = |flags: &str| {
+        let line = format!("compress ios18.mlpackage {flags} -o c.mlpackage --force --json");
+        let report = folder.line(&line).ok().json()["report"].clone();
+        let snr = |output: &serde_json::Value| output[1]["snr_db"].as_f64().unwrap();
+        let outputs = report["outputs"].as_array().unwrap();
+        (outputs.iter().map(snr).fold(f64::MAX, f64::min), report)
+    };
+    for scheme in ["w4-block32", "lut3", "prune-50+w8"] {
+        // Judged by the same inputs: without feedback a recipe is what `smooth` finds nothing for.
+        let (with, report) = outputs(&format!("--recipe {scheme} --calib in"));
+        let notes: Vec<&str> = report["weights"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|w| w["note"].as_str().unwrap())
+            .collect();
+        assert!(notes.iter().any(|note| note.contains("feedback")), "{scheme}: {notes:?}");
+        assert!(with.is_finite());
+        assert_eq!(outputs(&format!("--recipe {scheme} --calib in")).1, report);
+    }
+    let (_, report) = outputs("--recipe w8a8 --calib in");
+    assert!(report["pipeline"].as_str().unwrap().contains("quantize-activations"), "{report}");
+    let text = folder.line("print c.mlpackage").ok().stdout;
+    assert_eq!(text.matches(" quantize ").count(), 2, "{text}");
+    let refused = folder.refused(2, "compress ios18.mlpackage --recipe w8a8 -o no.mlpackage");
+    assert!(refused.contains("--calib"), "{refused}");
+    assert!(folder.line("inspect c.mlpackage").ok().stdout.contains("needs ios18"));
+    let (best, _) = outputs("--bits 4 --calib in");
+    let (same, _) = outputs("--recipe lut3 --calib in");
+    assert!(best > same, "{best} {same}");
+}
+
+/// A file with one tensor of small numbers.
+fn safetensors(name: &str, shape: &[usize], seed: u32) -> Vec<u8> {
+    let count: usize = shape.iter().product();
+    let header = format!(
+        "{{\"{name}\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[0,{}]}}}}",
+        count * 4
+    );
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.bytes());
+    let mut state = seed;
+    for _ in 0..count {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        bytes.extend(((state >> 8) as f32 / 8_388_608.0 - 1.0).to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn conditions_name_weights_by_their_shape() {
+    let folder = folder();
+    let text = "scheme = \"w8\"\n[[rule]]\nonly = [\"linear & shape=*x64\"]\nscheme = \"lut(-1,0,1)-g2\"\n\
+                [[rule]]\nonly = [\"rank=4\"]\nscheme = \"none\"\n";
+    folder.file("r.toml", text);
+    let ran = folder.line("compress m.mlc --recipe r.toml -o c.mlc --json").ok().json();
+    let rows = ran["report"]["weights"].as_array().unwrap();
+    let schemes: Vec<&str> = rows.iter().map(|row| row["scheme"].as_str().unwrap()).collect();
+    assert_eq!(schemes, ["lut(-1,0,1)-g2", "w8"]);
+    folder.file("bad.toml", "[[rule]]\nonly = [\"shape=ax3\"]\nscheme = \"w8\"\n");
+    let refused = folder.refused(2, "compress m.mlc --recipe bad.toml -o no.mlc");
+    assert!(refused.contains("shape=*x*x3x3"), "{refused}");
+    folder.file("idle.toml", "[[rule]]\nonly = [\"lstm\"]\nscheme = \"w8\"\n");
+    let ran = folder.line("compress m.mlc --recipe idle.toml -o d.mlc").ok();
+    assert!(ran.stderr.contains("`lstm` names no weight"), "{}", ran.stderr);
+}
+
+#[test]
+fn weights_that_are_compressed_are_told_and_done_anew_if_asked() {
+    let folder = folder();
+    folder.line("compress ios18.mlpackage --recipe w8 -o once.mlpackage").ok();
+    let row = |flags: &str| {
+        let line =
+            format!("compress once.mlpackage --recipe lut4 {flags} -o c.mlpackage --force --json");
+        folder.line(&line).ok().json()["report"]["weights"].clone()
+    };
+    let rows = row("");
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    assert!(rows[0]["note"].as_str().unwrap().contains("already"), "{rows}");
+    let rows = row("--recompress");
+    assert!(rows.as_array().unwrap().iter().all(|row| row["scheme"] == "lut4"), "{rows}");
+}
+
+#[test]
+fn tables_of_convolutions_have_six_axes() {
+    let folder = Folder::new();
+    let model = "weights {
+  @a : tensor<16x16x3x3xf32> = random(1, 1.0)
+}
+func @main(%x: tensor<1x16x5x5xf32>) -> (y: tensor<1x16x3x3xf32>) {
+  %a = const @a : tensor<16x16x3x3xf32>
+  %y = conv %x, %a
+  return %y
+}
+";
+    folder.file("conv.mlc", model);
+    for scheme in
+        ["lut4", "lut3-g4", "lut2-g4-axis1", "lut4-v2", "lut4-pcs", "lut4-i8", "prune-50+lut4"]
+    {
+        folder.file("r.toml", format!("scheme = \"{scheme}\"\nthreshold = 0\n"));
+        let line = "compress conv.mlc --recipe r.toml -o c.mlpackage --target ios18 --force --json";
+        let json = folder.line(line).ok().json();
+        assert_eq!(json["report"]["weights"][0]["scheme"], scheme, "{json}");
+        folder.line("decompress c.mlpackage -o d.mlpackage --force -q").ok();
+        folder.line("verify d.mlpackage --source c.mlpackage --tolerance rtol=0").ok();
+    }
+}

@@ -291,8 +291,9 @@ trait Probe {
 
 impl Probe for Surveyed {
     fn probe(&self) -> Option<&Choice> {
-        let noisy = || self.choices.iter().filter(|c| c.scheme.is_some() && c.noise > 0.0);
-        noisy().find(|c| c.noise < 0.1 * self.energy).or_else(|| noisy().last())
+        let mut noisy = self.choices.iter().filter(|c| c.scheme.is_some() && c.noise > 0.0);
+        let last = noisy.clone().next_back();
+        noisy.find(|c| c.noise < 0.1 * self.energy).or(last)
     }
 }
 
