@@ -28,7 +28,7 @@ pub(crate) fn ops(driver: &Driver, args: &OpsArgs, output: &Output) -> Outcome {
     match args.from {
         Some(FrontendArg::Torch) => return torch(driver, output),
         Some(FrontendArg::Tensorflow) => {
-            let names: Vec<&str> = driver.tensorflow_lowerings().names().collect();
+            let names = driver.tensorflow_coverage();
             return output.report(
                 "ops",
                 &json!({ "frontend": "tensorflow", "ops": names }),

@@ -308,6 +308,12 @@ impl Driver {
             }
             None => sniff(path)?,
         };
+        // The file in the folder of a SavedModel stands for the folder.
+        let inner = kind == Kind::GraphDef && path.file_name() == Some("saved_model.pb".as_ref());
+        let (kind, path) = match path.parent() {
+            Some(folder) if inner => (Kind::SavedModel, folder),
+            _ => (kind, path),
+        };
         let mut loaded = match kind {
             Kind::Pt2 => self.load_pt2(path, &options.lowering)?,
             Kind::Package => load_package(path)?,

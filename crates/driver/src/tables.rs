@@ -55,6 +55,12 @@ pub struct FrontendReport {
 }
 
 impl Driver {
+    /// All ops of TensorFlow that can be lowered, in order.
+    #[must_use]
+    pub fn tensorflow_coverage(&self) -> Vec<&'static str> {
+        mlc_tensorflow::lower::covered(self.tensorflow_lowerings())
+    }
+
     /// What the frontend of PyTorch covers.
     #[must_use]
     pub fn torch_coverage(&self) -> FrontendReport {

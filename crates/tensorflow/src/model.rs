@@ -83,7 +83,7 @@ pub(crate) fn saved(path: &Path, options: &ReadOptions) -> Result<Model, Diagnos
         return Err(found);
     }
     let variables = path.join("variables").join("variables");
-    let variables = if path.join("variables").is_dir() {
+    let variables = if holds_files(&path.join("variables")) {
         let checkpoint = Checkpoint::open(&variables).map_err(|e| report::checkpoint(&e))?;
         Variables::new(checkpoint, &graph, &library, meta.object_graph_def.as_ref())
     } else {
@@ -95,6 +95,12 @@ pub(crate) fn saved(path: &Path, options: &ReadOptions) -> Result<Model, Diagnos
     let signature = choose_signature(&file, &meta, options)?;
     model.sign(&file, signature, options, &mut found);
     if found.has_errors() { Err(found) } else { Ok(model) }
+}
+
+/// Whether there is a folder at `path` that is not empty. TensorFlow writes an empty one for a model
+/// without variables.
+fn holds_files(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// The graph with the wanted tags.
@@ -314,8 +320,11 @@ impl Model {
                         let near = nearest(name, names);
                         let message = format!("there is no tensor `{name}`");
                         let diagnostic = Diagnostic::new(codes::BAD_ARGUMENT, message);
+                        let own: Vec<&str> =
+                            graph.rets.iter().map(|(key, _)| key.as_str()).take(8).collect();
                         found.push(match near.is_empty() {
-                            true => diagnostic,
+                            true if own.is_empty() => diagnostic,
+                            true => diagnostic.help(format!("outputs are {}", own.join(", "))),
                             false => diagnostic.help(format!("there is {}", near.join(", "))),
                         });
                     }
@@ -402,6 +411,7 @@ fn leaf_results(node: &Node) -> usize {
         | "Unique"
         | "UniqueV2"
         | "ListDiff"
+        | "LogMatrixDeterminant"
         | "MaxPoolWithArgmax" => 2,
         "CombinedNonMaxSuppression" => 4,
         "Split" | "SplitV" => listed("num_split"),

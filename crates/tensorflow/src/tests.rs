@@ -1,5 +1,7 @@
 //! Graphs that no exporter writes.
 
+mod values;
+
 use std::collections::BTreeMap;
 
 use mlc_diag::Diagnostics;
@@ -11,8 +13,8 @@ use crate::proto::tensorflow::attr_value::Value;
 use crate::proto::tensorflow::op_def::ArgDef;
 use crate::proto::tensorflow::tensor_shape_proto::Dim;
 use crate::proto::tensorflow::{
-    AttrValue, FunctionDef, FunctionDefLibrary, GraphDef, NameAttrList, NodeDef, OpDef,
-    TensorProto, TensorShapeProto,
+    AttrValue, FunctionDef, FunctionDefLibrary, GraphDef, MetaGraphDef, NameAttrList, NodeDef,
+    OpDef, SavedModel, SignatureDef, TensorInfo, TensorProto, TensorShapeProto,
 };
 use crate::{ReadOptions, read_graph};
 
@@ -186,4 +188,43 @@ fn inputs_of_unknown_rank_ask_for_a_shape() {
     let found = refused(nodes, vec![]);
     assert!(found[0].contains("the rank of input `x` is not known"), "{found:?}");
     assert!(found[0].contains("--input x=1x224x224x3"), "{found:?}");
+}
+
+#[test]
+fn ops_that_lowering_handles_itself_are_covered() {
+    let all = crate::lower::covered(&registry());
+    for op in ["Conv2D", "If", "PartitionedCall", "Switch", "VarHandleOp", "While", "_FusedConv2D"]
+    {
+        assert!(all.contains(&op), "{op}");
+    }
+    assert!(all.is_sorted());
+}
+
+#[test]
+fn an_empty_folder_of_variables_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    std::fs::create_dir(path.join("variables")).expect("it is made");
+    let info = |name: &str| TensorInfo {
+        name: name.to_owned(),
+        dtype: FLOAT,
+        tensor_shape: Some(shape(&[2])),
+    };
+    let signature = SignatureDef {
+        inputs: BTreeMap::from([("x".to_owned(), info("x:0"))]),
+        outputs: BTreeMap::from([("y".to_owned(), info("r:0"))]),
+        ..SignatureDef::default()
+    };
+    let meta = MetaGraphDef {
+        graph_def: Some(GraphDef {
+            node: vec![placeholder("x", &[2]), node("r", "Relu", &["x"], &[])],
+            ..GraphDef::default()
+        }),
+        signature_def: BTreeMap::from([("serving_default".to_owned(), signature)]),
+        ..MetaGraphDef::default()
+    };
+    let model = SavedModel { meta_graphs: vec![meta], ..SavedModel::default() };
+    std::fs::write(path.join("saved_model.pb"), model.encode_to_vec()).expect("it is written");
+    let model = crate::read_saved_model(path, &ReadOptions::default());
+    assert_eq!(model.expect("it is read").graph.rets.len(), 1);
 }

@@ -117,6 +117,19 @@ fn loops_and_branches_of_both_forms() {
 }
 
 #[test]
+fn a_loop_that_breaks_has_constants_on_both_branches() {
+    let model = read_graph(&fixture("search_lowered.pb"), &ReadOptions::default()).unwrap();
+    let program = self::program(&model);
+    for (limit, want, trips) in [(9, [4., 8., 12.], 2.), (1, [2., 4., 6.], 1.)] {
+        let n = Tensor::from_i64s(DType::I32, &[], &[limit]).unwrap();
+        let inputs = [array(&[3], &[1., 2., 3.]), Array::from_tensor(&n).unwrap()];
+        let outputs = run(&program, &inputs, &mut States::new());
+        assert_eq!(outputs[0].1, want);
+        assert_eq!(outputs[1].1, [trips]);
+    }
+}
+
+#[test]
 fn outputs_are_chosen_by_name() {
     let options = ReadOptions { outputs: vec!["Relu".to_owned()], ..ReadOptions::default() };
     let program = self::program(&read_graph(&fixture("image.pb"), &options).unwrap());

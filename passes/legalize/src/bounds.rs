@@ -56,18 +56,19 @@ impl Pass for Bounds {
             let args = function.regions[function.body].args.clone();
             let params: Vec<Param> = function.params.clone();
             for (param, arg) in params.iter().zip(args) {
-                let mut open = Vec::new();
+                let (mut open, mut axis) = (Vec::new(), 0);
                 program.functions[func].ty(arg).for_each_dim(&mut |dim| {
-                    dim.for_each_symbol(&mut |name| open.push(name.to_owned()));
+                    dim.for_each_symbol(&mut |name| open.push((name.to_owned(), axis)));
+                    axis += 1;
                 });
-                for name in open {
+                for (name, axis) in open {
                     let SymbolRange { min, max } = program.symbols.range(&name);
                     if max.is_some() {
                         continue;
                     }
                     let max = i64::from(self.limit).max(min.saturating_mul(2));
                     program.symbols.declare(&name, SymbolRange { min, max: Some(max) });
-                    cx.report(assumed(&param.name, &name, max));
+                    cx.report(assumed((&param.name, axis), &name, max));
                     changed = true;
                 }
             }
@@ -76,11 +77,11 @@ impl Pass for Bounds {
     }
 }
 
-fn assumed(input: &str, symbol: &str, max: i64) -> Diagnostic {
+fn assumed((input, axis): (&str, usize), symbol: &str, max: i64) -> Diagnostic {
     let message =
         format!("`{symbol}` of input `{input}` has no upper bound; up to {max} is accepted");
     Diagnostic::new(codes::UNBOUNDED_EXTENT, message)
         .at(Place::Argument(input.into()))
         .note("a package must name the largest extent that an input may have")
-        .help("give it when exporting, `torch.export.Dim(\"n\", min=1, max=512)`")
+        .help(format!("give it with `--dynamic {input}.{axis}={symbol}:1..512`"))
 }

@@ -82,6 +82,17 @@ def loop(x, n):
     return x, steps.stack()
 
 
+@tf.function(input_signature=[tf.TensorSpec([3], name="x"), tf.TensorSpec([], tf.int32, name="n")])
+def search(x, n):
+    i = 0
+    while i < n:
+        if tf.reduce_sum(x) > 20.0:
+            break
+        x = x * 2.0
+        i += 1
+    return x, i
+
+
 dense = Dense()
 saved(dense, "dense", {"serving_default": dense.predict, "back": dense.back})
 counter = Counter()
@@ -89,5 +100,6 @@ saved(counter, "counter", {"serving_default": counter.add})
 frozen(image.get_concrete_function(), "image.pb", False)
 frozen(loop.get_concrete_function(), "loop.pb", False)
 frozen(loop.get_concrete_function(), "loop_lowered.pb", True)
+frozen(search.get_concrete_function(), "search_lowered.pb", True)
 for out in (image(tf.reshape(tf.range(32, dtype=tf.float32), [1, 4, 4, 2])), *loop([1.0, 2.0, 3.0], 4)):
     print(out.numpy().ravel().tolist())

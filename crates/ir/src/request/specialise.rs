@@ -268,7 +268,7 @@ impl Search<'_> {
         diagnostic
             .note("the source was made for this one extent; what was computed from it stands in the program as numbers")
             .help(format!(
-                "export the model again with `dynamic_shapes={{\"{input}\": {{{axis}: torch.export.Dim(\"n\")}}}}`, or with an example of the shape you want"
+                "export the model again with axis {axis} open (PyTorch: `dynamic_shapes={{\"{input}\": {{{axis}: torch.export.Dim(\"n\")}}}}`, TensorFlow: `None` in the shape of `tf.TensorSpec`), or with the shape you want"
             ))
     }
 

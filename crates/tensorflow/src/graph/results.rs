@@ -36,7 +36,7 @@ fn names(op: &str) -> &'static [(&'static str, Count)] {
             ("reserve_space_1", ONE),
             ("reserve_space_2", ONE),
         ],
-        "FusedBatchNormV3" => &[
+        "FusedBatchNormV3" | "_FusedBatchNormEx" => &[
             ("y", ONE),
             ("batch_mean", ONE),
             ("batch_variance", ONE),

@@ -45,7 +45,7 @@ const HARMLESS: &[&str] = &[
 
 /// A call of an op. Every attribute must be read: what a lowering does not look at is an error
 /// (`unread-argument`). Attributes that hold element types are exempt, for inputs have theirs, and so
-/// are those whose name begins with an underscore, which only annotate.
+/// are those that hold nothing, and those whose name begins with an underscore, which only annotate.
 #[derive(Debug)]
 pub struct Call<'a> {
     /// The op.
@@ -150,7 +150,10 @@ impl<'a> Call<'a> {
             .filter(|(name, attr)| {
                 !name.starts_with('_')
                     && !HARMLESS.contains(&name.as_str())
-                    && !matches!(attr, Attr::Type(_) | Attr::Types(_) | Attr::Parameter(_))
+                    && !matches!(
+                        attr,
+                        Attr::Type(_) | Attr::Types(_) | Attr::Parameter(_) | Attr::Empty
+                    )
                     && !read.contains(name.as_str())
             })
             .map(|(name, _)| name.as_str())
@@ -239,6 +242,21 @@ impl<'a> Call<'a> {
             None | Some(Attr::Empty) => Ok(Vec::new()),
             Some(Attr::Floats(list)) => Ok(list.iter().map(|&x| f64::from(x)).collect()),
             Some(_) => Err(ill_typed(name, "a list of floats")),
+        }
+    }
+
+    /// A list of texts; empty where it is missing.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn texts(&self, name: &str) -> LowerResult<Vec<&'a str>> {
+        match self.attr(name) {
+            None | Some(Attr::Empty) => Ok(Vec::new()),
+            Some(Attr::Texts(list)) => list
+                .iter()
+                .map(|text| std::str::from_utf8(text).map_err(|_| ill_typed(name, "UTF-8 texts")))
+                .collect(),
+            Some(_) => Err(ill_typed(name, "a list of texts")),
         }
     }
 

@@ -93,6 +93,34 @@ pub(super) fn unary(op: &Op, x: &Tensor) -> Option<Tensor> {
     }
 }
 
+/// `cond ? a : b` of constants.
+pub(super) fn select(cond: &Tensor, a: &Tensor, b: &Tensor) -> Option<Tensor> {
+    if cond.count().max(a.count()).max(b.count()) > MAX_ELEMENTS {
+        return None;
+    }
+    let (shape, first) = pairs(cond.shape(), a.shape())?;
+    let (shape, second) = pairs(&shape, b.shape())?;
+    let taken = cond.to_i64s().ok()?;
+    let places = || second.iter().map(|&(i, j)| (first[i], j));
+    match (numbers(a)?, numbers(b)?) {
+        (Numbers::Ints(a_values), Numbers::Ints(b_values)) => {
+            let pick = |((c, i), j): ((usize, usize), usize)| match taken[c] {
+                0 => b_values[j],
+                _ => a_values[i],
+            };
+            ints(a.dtype(), &shape, &places().map(pick).collect::<Vec<_>>())
+        }
+        (Numbers::Floats(a_values), Numbers::Floats(b_values)) => {
+            let pick = |((c, i), j): ((usize, usize), usize)| match taken[c] {
+                0 => b_values[j],
+                _ => a_values[i],
+            };
+            floats(a.dtype(), &shape, &places().map(pick).collect::<Vec<_>>())
+        }
+        _ => None,
+    }
+}
+
 /// A shape, and for each of its elements the places of the two that it is computed from.
 type Paired = (Vec<u64>, Vec<(usize, usize)>);
 

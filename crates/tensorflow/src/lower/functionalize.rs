@@ -146,8 +146,8 @@ fn one_loop(graph: &mut Graph, frames: &mut Frames, frame: usize) -> Result<(), 
         })
         .collect();
     let mut captures = Captures::from(variables.len());
-    let place = |source: Source, captures: &mut Captures| -> Place {
-        let Source::Out(node, index) = source else { return Place::Arg(captures.take(source)) };
+    let place = |source: Source| -> Place {
+        let Source::Out(node, index) = source else { return Place::Outside(source) };
         if let Some(&i) = merged.get(&node) {
             return if index == 0 { Place::Arg(i) } else { Place::Unknown };
         }
@@ -156,12 +156,12 @@ fn one_loop(graph: &mut Graph, frames: &mut Frames, frame: usize) -> Result<(), 
         }
         let data = &graph.nodes[node];
         if is(data, "Enter") && !entered.contains(&node) {
-            return Place::Arg(captures.take(data.inputs[0]));
+            return data.inputs.first().map_or(Place::Unknown, |&input| Place::Outside(input));
         }
         if is(data, "LoopCond") {
             return Place::Unknown;
         }
-        if inside.contains(&node) { Place::Inside } else { Place::Arg(captures.take(source)) }
+        if inside.contains(&node) { Place::Inside } else { Place::Outside(source) }
     };
     let name = graph.nodes[variables.first().map_or(first, |v| v.merge)].name.clone();
     let enters_have_inputs =
@@ -256,6 +256,8 @@ fn variables(graph: &Graph, members: &[usize], test: usize) -> Result<Vec<Variab
 enum Place {
     /// It is an argument.
     Arg(usize),
+    /// It is that one outside, and becomes an argument.
+    Outside(Source),
     /// It is made inside.
     Inside,
     /// It has no meaning there.
@@ -287,23 +289,33 @@ impl Captures {
     }
 }
 
+/// Whether a node only says on which branch nodes run that come after it. A constant of a branch is tied
+/// to it by nothing else.
+fn is_pivot(graph: &Graph, node: usize) -> bool {
+    let data = &graph.nodes[node];
+    let switched = |source: &Source| source.node().is_some_and(|n| is_switch(&graph.nodes[n]));
+    is(data, "NoOp")
+        || is_switch(data)
+        || (is(data, "Identity") && data.inputs.iter().any(switched))
+}
+
 /// The nodes that `rets` need and that are inside, as a graph of their own.
 fn extract(
     graph: &Graph,
     rets: &[Source],
     captures: &mut Captures,
-    place: &dyn Fn(Source, &mut Captures) -> Place,
+    place: &dyn Fn(Source) -> Place,
 ) -> LowerResult<Graph> {
     let mut new: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut taken: Vec<usize> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
     let visit = |source: Source,
                  captures: &mut Captures,
                  new: &mut BTreeMap<usize, usize>,
                  open: &mut Vec<usize>|
      -> LowerResult<Source> {
-        match (place(source, captures), source) {
+        match (place(source), source) {
             (Place::Arg(index), _) => Ok(Source::Arg(index)),
+            (Place::Outside(outer), _) => Ok(Source::Arg(captures.take(outer))),
             (Place::Inside, Source::Out(node, index)) => {
                 let next = new.len();
                 let at = *new.entry(node).or_insert(next);
@@ -326,8 +338,13 @@ fn extract(
         for &source in &graph.nodes[node].inputs {
             inputs.push(visit(source, captures, &mut new, &mut open)?);
         }
+        for &need in &graph.nodes[node].controls {
+            let source = Source::Out(need, 0);
+            if is_pivot(graph, need) && matches!(place(source), Place::Inside) {
+                visit(source, captures, &mut new, &mut open)?;
+            }
+        }
         wired.insert(node, inputs);
-        taken.push(node);
     }
     let mut order: Vec<(usize, usize)> = new.iter().map(|(&old, &new)| (new, old)).collect();
     order.sort_unstable();
@@ -413,6 +430,22 @@ fn conditions(graph: &mut Graph) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The ops of control flow by dataflow.
+pub(super) const DATAFLOW: &[&str] = &[
+    "Enter",
+    "Exit",
+    "LoopCond",
+    "Merge",
+    "NextIteration",
+    "RefEnter",
+    "RefExit",
+    "RefMerge",
+    "RefNextIteration",
+    "RefSwitch",
+    "Switch",
+    "_SwitchN",
+];
+
 fn is_switch(node: &Node) -> bool {
     is(node, "Switch") || &*node.op == "_SwitchN"
 }
@@ -495,22 +528,18 @@ fn one_condition(
             let error = LowerError::argument("a condition whose branches are not all there");
             return Err((error, *first));
         }
-        let place = |source: Source, captures: &mut Captures| -> Place {
-            let Source::Out(node, index) = source else { return Place::Arg(captures.take(source)) };
+        let place = |source: Source| -> Place {
+            let Source::Out(node, index) = source else { return Place::Outside(source) };
             let data = &graph.nodes[node];
             if let (true, &[value, by, ..]) = (is_switch(data), &data.inputs[..])
                 && graph.behind(by) == pred
             {
                 // The value itself may be made inside, of an outer switch on the same condition.
-                return if index == branch {
-                    Place::Arg(captures.take(value))
-                } else {
-                    Place::Unknown
-                };
+                return if index == branch { Place::Outside(value) } else { Place::Unknown };
             }
             match contexts.get(&node) {
                 Some(context) if context.contains_key(&pred) => Place::Inside,
-                _ => Place::Arg(captures.take(source)),
+                _ => Place::Outside(source),
             }
         };
         let made = extract(graph, &rets, &mut captures, &place).map_err(at(*first))?;

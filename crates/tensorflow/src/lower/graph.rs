@@ -1,5 +1,6 @@
 //! Lowers the nodes of a graph in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mlc_diag::codes;
@@ -8,6 +9,7 @@ use mlc_tensor::DType;
 use super::Cx;
 use super::call::Call;
 use super::error::{LowerError, LowerResult};
+use super::registry::Registry;
 use super::value::Val;
 use crate::constant::Constant;
 use crate::graph::{Attr, Graph, Node, Source};
@@ -45,9 +47,28 @@ pub(super) const STRUCTURAL: &[&str] = &[
     "While",
 ];
 
+/// Every op that can be in a graph that is lowered: those of the table, those that lowering itself
+/// handles, and control flow by dataflow. In order.
+#[must_use]
+pub fn covered(registry: &Registry) -> Vec<&'static str> {
+    let own = STRUCTURAL.iter().chain(SILENT).chain(super::functionalize::DATAFLOW).copied();
+    let all: BTreeSet<&'static str> = registry.names().chain(own).collect();
+    all.into_iter().collect()
+}
+
 /// Ops that check, print or order, and give nothing.
-pub(super) const SILENT: &[&str] =
-    &["Assert", "NoOp", "Print", "PrintV2", "ControlTrigger", "TensorArrayCloseV3", "Abort"];
+/// Text that is put together is only printed.
+pub(super) const SILENT: &[&str] = &[
+    "Abort",
+    "AsString",
+    "Assert",
+    "ControlTrigger",
+    "NoOp",
+    "Print",
+    "PrintV2",
+    "StringFormat",
+    "TensorArrayCloseV3",
+];
 
 impl Cx<'_> {
     /// Lowers what the results of `graph` need, and gives the results. Problems of nodes are

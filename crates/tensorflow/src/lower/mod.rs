@@ -33,6 +33,7 @@ use value::Val;
 
 use crate::model::Model;
 
+pub use graph::covered;
 pub use ops::registry;
 pub use signature::{Lowered, lower, lower_with};
 pub use state::{LowerOptions, StateMode};
@@ -318,6 +319,11 @@ impl Cx<'_> {
     /// # Errors
     /// What inference finds wrong.
     pub fn select(&mut self, cond: Value, a: Value, b: Value) -> LowerResult<Value> {
+        if let (Some(cond), Some(a), Some(b)) = (self.known(cond), self.known(a), self.known(b))
+            && let Some(folded) = fold::select(&cond, &a, &b)
+        {
+            return Ok(self.b.constant(folded)?);
+        }
         Ok(Select {}.build(&mut self.b, cond, a, b)?)
     }
 

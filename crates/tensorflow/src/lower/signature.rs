@@ -1,8 +1,9 @@
 //! Lowers a model: its inputs, its graph, its outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use mlc_diag::{Diagnostic, Diagnostics, codes};
+use mlc_diag::{Diagnostic, Diagnostics, Loc, Place, codes};
 use mlc_ir::builder::Builder;
 use mlc_ir::{
     Declared, Dim, Function, InputRequest, Param, Program, Specialisation, SymbolRange, Symbols,
@@ -56,18 +57,15 @@ pub fn lower_with(
         found
     })?;
     let inputs = Inputs::new(model, &options.inputs)?;
-    let mut unsupported = Diagnostics::new();
-    check_ops(&graph, &model.library, registry, &mut unsupported);
+    let unsupported = unsupported_ops(&graph, &model.library, registry);
     let mut written = BTreeSet::new();
     loop {
         let attempt =
             Attempt { model, graph: &graph, registry, options, inputs: &inputs, written: &written };
         let (program, mut found, seen) = attempt.run();
         if seen.is_subset(&written) {
-            // What an op without lowering brings about is no news.
-            if unsupported.has_errors() {
-                unsupported.extend(found.clone());
-                found = unsupported;
+            if !unsupported.is_empty() {
+                found = with_unreached(unsupported, found);
             }
             return if found.has_errors() {
                 Err(found)
@@ -79,8 +77,36 @@ pub fn lower_with(
     }
 }
 
-/// Reports all ops without a lowering that running the graph may need.
-fn check_ops(graph: &Graph, library: &Library, registry: &Registry, found: &mut Diagnostics) {
+/// The problems `found`, after those nodes without a lowering that lowering did not reach.
+fn with_unreached(nodes: Vec<Unsupported>, found: Diagnostics) -> Diagnostics {
+    let reached = |own: &Unsupported| {
+        let same = found.items().iter().filter(|item| item.message == own.diagnostic.message);
+        same.flat_map(|item| &item.places).any(|place| match place {
+            Place::Op(Loc { module: Some(path), .. }) => path
+                .strip_suffix(&*own.node)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('/')),
+            _ => false,
+        })
+    };
+    let mut all = Diagnostics::new();
+    for own in nodes {
+        if !reached(&own) {
+            all.push(own.diagnostic);
+        }
+    }
+    all.extend(found);
+    all
+}
+
+/// A node without a lowering.
+struct Unsupported {
+    node: Arc<str>,
+    diagnostic: Diagnostic,
+}
+
+/// All nodes without a lowering that running the graph may need.
+fn unsupported_ops(graph: &Graph, library: &Library, registry: &Registry) -> Vec<Unsupported> {
+    let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut open = vec![std::sync::Arc::new(graph.clone())];
     while let Some(graph) = open.pop() {
@@ -118,17 +144,15 @@ fn check_ops(graph: &Graph, library: &Library, registry: &Registry, found: &mut 
                     true => node.name.to_string(),
                     false => format!("{}/{}", graph.name, node.name),
                 };
-                found.push(
-                    Diagnostic::new(
-                        codes::UNSUPPORTED_OP,
-                        format!("`{}` has no lowering", node.op),
-                    )
+                let message = format!("`{}` has no lowering", node.op);
+                let diagnostic = Diagnostic::new(codes::UNSUPPORTED_OP, message)
                     .at_op(&node_loc(&path, &node.op))
-                    .help(help),
-                );
+                    .help(help);
+                found.push(Unsupported { node: node.name.to_string().into(), diagnostic });
             }
         }
     }
+    found
 }
 
 /// One run over the graph, with the variables that are known to be assigned to.

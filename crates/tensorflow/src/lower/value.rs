@@ -14,6 +14,8 @@ pub enum Val {
     List(List),
     /// The variable of that node.
     Variable(usize),
+    /// The bits of floats, as integers; only their signs can be asked for.
+    Bits(Value),
     /// Strings.
     Text(Vec<Vec<u8>>),
     /// What no supported op takes: results of checks and of printing.
@@ -29,6 +31,7 @@ impl Val {
             Self::Complex(..) => "a complex tensor",
             Self::List(_) => "a list of tensors",
             Self::Variable(_) => "a variable",
+            Self::Bits(_) => "the bits of floats",
             Self::Text(_) => "text",
             Self::Nothing => "nothing",
         }

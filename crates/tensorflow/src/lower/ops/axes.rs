@@ -38,8 +38,8 @@ impl Layout {
     pub(super) fn of(call: &Call<'_>, spatial: usize) -> LowerResult<Self> {
         let default = if spatial == 3 { "NDHWC" } else { "NHWC" };
         match call.text_or("data_format", default)? {
-            "NHWC" | "NDHWC" | "NWC" => Ok(Self::Last),
-            "NCHW" | "NCDHW" | "NCW" => Ok(Self::First),
+            "NHWC" | "NDHWC" | "NWC" | "CHANNELS_LAST" => Ok(Self::Last),
+            "NCHW" | "NCDHW" | "NCW" | "CHANNELS_FIRST" => Ok(Self::First),
             other => Err(LowerError::argument(format!("`data_format` is `{other}`"))),
         }
     }

@@ -12,6 +12,7 @@ use crate::lower::registry::Lowering;
 use crate::lower::value::Val;
 
 pub(super) const LOWERINGS: &[Lowering] = &[
+    Lowering { name: "Conv", lower: generic_conv },
     Lowering { name: "Conv2D", lower: |cx, call| conv(cx, call, 2) },
     Lowering { name: "Conv2DBackpropInput", lower: |cx, call| conv_transpose(cx, call, 2) },
     Lowering { name: "Conv3D", lower: |cx, call| conv(cx, call, 3) },
@@ -102,7 +103,52 @@ fn check_ranks(cx: &Cx<'_>, all: &[Value], rank: usize) -> LowerResult<()> {
 }
 
 fn conv(cx: &mut Cx<'_>, call: &Call<'_>, spatial: usize) -> LowerResult<Vec<Val>> {
+    let y = conv_values(cx, call, (call.tensor(0)?, call.tensor(1)?), spatial)?;
+    cx.one(y)
+}
+
+/// A convolution over any number of spatial axes. More than one axis of batch is made one and back.
+fn generic_conv(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (x, filter) = (call.tensor(0)?, call.tensor(1)?);
+    let spatial = cx
+        .rank(filter)?
+        .checked_sub(2)
+        .filter(|n| (1..=3).contains(n))
+        .ok_or_else(|| LowerError::invalid("a filter needs one to three spatial axes"))?;
+    let lead = usize::try_from(call.int_or("batch_dims", 1)?).unwrap_or(0);
+    let shape = cx.shape(x)?;
+    if lead == 0 || shape.len() != lead + spatial + 1 {
+        return Err(LowerError::invalid(format!(
+            "`batch_dims` is {lead} for {} axes",
+            shape.len()
+        )));
+    }
+    let mut merged = vec![Dim::product(&shape[..lead])];
+    merged.extend_from_slice(&shape[lead..]);
+    let x = if lead == 1 { x } else { cx.reshape(x, &merged)? };
+    let groups = call.int_or("groups", 1)?;
+    let channels = merged[Layout::of(call, spatial)?.channel_axis(spatial + 2)].as_const();
+    let inner = known(cx.shape(filter)?.get(spatial), "the number of channels of the filter")?;
+    if channels.is_some_and(|n| groups.checked_mul(inner) != Some(n)) {
+        return Err(LowerError::invalid(format!("`groups` is {groups}")));
+    }
+    let y = conv_values(cx, call, (x, filter), spatial)?;
+    if lead == 1 {
+        return cx.one(y);
+    }
+    let mut apart = shape[..lead].to_vec();
+    apart.extend_from_slice(&cx.shape(y)?[1..]);
+    let y = cx.reshape(y, &apart)?;
+    cx.one(y)
+}
+
+/// The convolution of `x` that the attributes say.
+pub(super) fn conv_values(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (x, filter): (Value, Value),
+    spatial: usize,
+) -> LowerResult<Value> {
     let rank = spatial + 2;
     check_ranks(cx, &[x, filter], rank)?;
     let window = Window::of(call, spatial)?;
@@ -116,8 +162,7 @@ fn conv(cx: &mut Cx<'_>, call: &Call<'_>, spatial: usize) -> LowerResult<Vec<Val
         None => 1,
     };
     let weight = out_in_spatial(cx, filter)?;
-    let y = convolved(cx, x, weight, (&window, groups))?;
-    cx.one(y)
+    convolved(cx, x, weight, (&window, groups))
 }
 
 fn convolved(
@@ -140,12 +185,16 @@ fn convolved(
 
 /// Depthwise filters are `[h, w, in, multiplier]`: output channel `c·multiplier + m` is of input
 /// channel `c`.
-fn depthwise(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+pub(super) fn depthwise_value(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Value> {
     let (x, filter) = (call.tensor(0)?, call.tensor(1)?);
     check_ranks(cx, &[x, filter], 4)?;
     let window = Window::of(call, 2)?;
     let (weight, channels) = depthwise_weight(cx, filter)?;
-    let y = convolved(cx, x, weight, (&window, channels))?;
+    convolved(cx, x, weight, (&window, channels))
+}
+
+fn depthwise(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let y = depthwise_value(cx, call)?;
     cx.one(y)
 }
 

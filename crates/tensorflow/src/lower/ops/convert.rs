@@ -33,8 +33,8 @@ fn cast(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     if to.kind() == DTypeKind::Complex {
         let part = if to == DType::C128 { DType::F64 } else { DType::F32 };
         let re = cx.cast(x, part)?;
-        let zero = cx.number(part, 0.0)?;
-        let im = cx.binary(mlc_ir::ops::Mul {}, re, zero)?;
+        let (zero, shape) = (cx.number(part, 0.0)?, cx.shape(re)?);
+        let im = cx.filled(&shape, zero)?;
         return Ok(vec![Val::Complex(re, im)]);
     }
     if to == DType::Str {
@@ -56,6 +56,14 @@ fn bitcast(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (from, to) = (cx.dtype(x)?, call.dtype("type")?);
     if from == to {
         return cx.one(x);
+    }
+    if from.is_int() && to.is_int() && from.bits() == to.bits() && from.bits() < 32 {
+        let wide = cx.cast(x, DType::I32)?;
+        let y = super::elementwise::wrapped(cx, wide, to)?;
+        return cx.one(y);
+    }
+    if from.is_float() && to.is_int() && from.bits() == to.bits() {
+        return Ok(vec![Val::Bits(x)]);
     }
     Err(LowerError::dtype(format!("the bits of {from} as {to}")))
 }

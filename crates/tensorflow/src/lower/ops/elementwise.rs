@@ -80,7 +80,7 @@ fn is_narrow(dtype: DType) -> bool {
 }
 
 /// `x`, an i32 tensor, wrapped around to the range of a narrow integer type.
-fn wrapped(cx: &mut Cx<'_>, x: Value, dtype: DType) -> LowerResult<Value> {
+pub(super) fn wrapped(cx: &mut Cx<'_>, x: Value, dtype: DType) -> LowerResult<Value> {
     let (low, _) = dtype.int_range().unwrap_or((0, 0));
     let range = cx.integer(DType::I32, 1 << dtype.bits())?;
     let shift = cx.integer(DType::I32, -low)?;
@@ -268,7 +268,16 @@ fn add_n(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 }
 
 fn bias_add(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    let (x, bias) = (call.tensor(0)?, call.tensor(1)?);
+    let y = bias_added(cx, call, (call.tensor(0)?, call.tensor(1)?))?;
+    cx.one(y)
+}
+
+/// `x` plus a number for each channel, which the attribute `data_format` places.
+pub(super) fn bias_added(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (x, bias): (Value, Value),
+) -> LowerResult<Value> {
     let rank = cx.rank(x)?;
     let layout = Layout::of(call, 2)?;
     let bias = if layout == Layout::First && rank > 2 {
@@ -278,8 +287,7 @@ fn bias_add(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     } else {
         bias
     };
-    let y = arithmetic_values(cx, Add {}, x, bias)?;
-    cx.one(y)
+    arithmetic_values(cx, Add {}, x, bias)
 }
 
 fn clip_by_value(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {

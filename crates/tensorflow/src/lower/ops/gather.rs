@@ -2,8 +2,8 @@
 
 use mlc_ir::attr::ScatterMode;
 use mlc_ir::ops::{
-    Gather, GatherNd, GreaterEqual, Less, LogicalAnd, NonZero, NotEqual, OneHot, RealDiv, Scatter,
-    ScatterNd,
+    Gather, GatherNd, GreaterEqual, Less, LogicalAnd, NonZero, NotEqual, OneHot, RealDiv,
+    ReduceSum, Scatter, ScatterNd,
 };
 use mlc_ir::{Dim, Value};
 use mlc_tensor::DType;
@@ -22,6 +22,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "Gather", lower: gather },
     Lowering { name: "GatherNd", lower: gather_nd },
     Lowering { name: "GatherV2", lower: gather_v2 },
+    Lowering { name: "ListDiff", lower: list_diff },
     Lowering { name: "InvertPermutation", lower: invert_permutation },
     Lowering { name: "OneHot", lower: one_hot },
     Lowering { name: "ParallelDynamicStitch", lower: dynamic_stitch },
@@ -173,6 +174,25 @@ fn where_(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// The elements of the first list that are not in the second, and their places.
+fn list_diff(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let (x, y) = (call.tensor(0)?, call.tensor(1)?);
+    let out = call.dtype_or("out_idx", DType::I32)?;
+    let (rows, columns) = (cx.expand_dims(x, &[1])?, cx.expand_dims(y, &[0])?);
+    let same = super::compare::equal_values(cx, rows, columns, true)?;
+    let same = cx.cast(same, DType::I32)?;
+    let met = ReduceSum { axes: Some(vec![1]), keep_dims: false };
+    let met = cx.unary(met, same)?;
+    let none = cx.integer(DType::I32, 0)?;
+    let left = cx.binary(mlc_ir::ops::Equal {}, met, none)?;
+    let left = cx.cast(left, DType::I32)?;
+    let places = NonZero {}.build(&mut cx.b, left)?;
+    let places = cx.squeeze(places, &[1])?;
+    let found = super::join::gathered(cx, x, places, 0)?;
+    let places = cx.cast(places, out)?;
+    Ok(vec![Val::Tensor(found), Val::Tensor(places)])
+}
+
 fn invert_permutation(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = call.tensor(0)?;
     let dtype = cx.dtype(x)?;
@@ -272,14 +292,17 @@ impl Segment {
     }
 }
 
-/// Segments of rows with rising numbers; one that is missing in between is zeros.
+/// Segments of rows with rising numbers; one that is missing in between is zeros, as a product ones.
 fn segment(cx: &mut Cx<'_>, call: &Call<'_>, kind: Segment) -> LowerResult<Vec<Val>> {
     let (x, ids) = (call.tensor(0)?, call.tensor(1)?);
-    let known = cx.need_ints(ids, "segment_ids")?;
+    let Some(known) = cx.ints(ids) else {
+        let y = open_segments(cx, (x, ids), kind)?;
+        return cx.one(y);
+    };
     let count = known.last().map_or(0, |&n| n.saturating_add(1));
     let y = segmented(cx, (x, ids), &Dim::Const(count), kind)?;
     let missing: Vec<i64> = (0..count).filter(|id| !known.contains(id)).collect();
-    if missing.is_empty() || matches!(kind.mode, ScatterMode::Add) {
+    if missing.is_empty() || matches!(kind.mode, ScatterMode::Add | ScatterMode::Mul) {
         return cx.one(y);
     }
     let shape = cx.shape(y)?;
@@ -291,6 +314,31 @@ fn segment(cx: &mut Cx<'_>, call: &Call<'_>, kind: Segment) -> LowerResult<Vec<V
     let op = Scatter { axis: 0, mode: ScatterMode::Update, validate_indices: false };
     let y = op.build(&mut cx.b, y, at, zeros)?;
     cx.one(y)
+}
+
+/// Segments whose numbers only running the program tells; the last one says how many there are.
+fn open_segments(cx: &mut Cx<'_>, (x, ids): (Value, Value), kind: Segment) -> LowerResult<Value> {
+    let ids = cx.cast(ids, DType::I32)?;
+    let rows = cx.shape(ids)?;
+    let (end, one) = (cx.b.int(-1)?, cx.b.int(1)?);
+    let end = match rows.first().and_then(Dim::as_const) {
+        Some(n) => cx.b.int(n - 1)?,
+        None => end,
+    };
+    let last = super::join::gathered(cx, ids, end, 0)?;
+    let count = cx.binary(mlc_ir::ops::Add {}, last, one)?;
+    let count = dims::from_scalar(cx, count)?;
+    let y = segmented(cx, (x, ids), &count, kind)?;
+    if !matches!(kind.mode, ScatterMode::Max | ScatterMode::Min) {
+        return Ok(y);
+    }
+    let one = cx.scalar_like(x, 1.0)?;
+    let shape = cx.shape(x)?;
+    let ones = cx.filled(&shape, one)?;
+    let sizes = segmented(cx, (ones, ids), &count, Segment::SUM)?;
+    let zero = cx.scalar_like(y, 0.0)?;
+    let empty = cx.binary(mlc_ir::ops::Equal {}, sizes, zero)?;
+    cx.select(empty, zero, y)
 }
 
 /// Segments in any order; rows of negative numbers are dropped.
@@ -402,12 +450,39 @@ fn dynamic_partition(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> 
     Ok(results)
 }
 
+/// Rows at places that only running the program tells; the greatest says how many there are.
+fn open_stitch(cx: &mut Cx<'_>, places: &[Value], tensors: &[Value]) -> LowerResult<Vec<Val>> {
+    let (mut at, mut rows) = (Vec::new(), Vec::new());
+    for (&index, &data) in places.iter().zip(tensors) {
+        let (own, shape) = (cx.shape(index)?, cx.shape(data)?);
+        let mut flat = vec![Dim::product(&own)];
+        flat.extend_from_slice(shape.get(own.len()..).unwrap_or_default());
+        rows.push(cx.reshape(data, &flat)?);
+        let index = cx.reshape(index, &flat[..1])?;
+        at.push(indices(cx, index)?);
+    }
+    let (rows, at) = (super::join::joined(cx, rows, 0)?, super::join::joined(cx, at, 0)?);
+    let greatest = mlc_ir::ops::ReduceMax { axes: Some(vec![0]), keep_dims: false };
+    let (greatest, one) = (cx.unary(greatest, at)?, cx.b.int(1)?);
+    let count = cx.binary(mlc_ir::ops::Add {}, greatest, one)?;
+    let mut shape = cx.shape(rows)?;
+    shape[0] = dims::from_scalar(cx, count)?;
+    let zero = cx.scalar_like(rows, 0.0)?;
+    let data = cx.filled(&shape, zero)?;
+    let op = Scatter { axis: 0, mode: ScatterMode::Update, validate_indices: false };
+    let y = op.build(&mut cx.b, data, at, rows)?;
+    cx.one(y)
+}
+
 /// Rows of several tensors at the places that indices say; later ones win.
 fn dynamic_stitch(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let n = usize::try_from(call.int("N")?).unwrap_or(0);
     let all = call.tensors(0)?;
     if n == 0 || all.len() != 2 * n {
         return Err(LowerError::invalid("as many tensors as indices are needed"));
+    }
+    if all[..n].iter().any(|&index| cx.ints(index).is_none()) {
+        return open_stitch(cx, &all[..n], &all[n..]);
     }
     let (mut at, mut rows) = (Vec::new(), Vec::new());
     for i in 0..n {

@@ -19,7 +19,9 @@ use crate::lower::registry::Lowering;
 use crate::lower::value::Val;
 
 pub(super) const LOWERINGS: &[Lowering] = &[
+    Lowering { name: "Addons>Resampler", lower: resampler },
     Lowering { name: "AdjustContrastv2", lower: adjust_contrast },
+    Lowering { name: "AdjustHue", lower: adjust_hue },
     Lowering { name: "AdjustSaturation", lower: adjust_saturation },
     Lowering { name: "CropAndResize", lower: crop_and_resize },
     Lowering { name: "Dilation2D", lower: dilation },
@@ -29,6 +31,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "ImageProjectiveTransformV3", lower: projective },
     Lowering { name: "MaxPoolWithArgmax", lower: max_pool_with_argmax },
     Lowering { name: "RGBToHSV", lower: rgb_to_hsv },
+    Lowering { name: "Resampler", lower: resampler },
 ];
 
 fn number(cx: &mut Cx<'_>, x: f64) -> LowerResult<Value> {
@@ -367,6 +370,44 @@ fn projective(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// Images at points `(x, y)`, between pixels; what lies outside the image counts as 0.
+fn resampler(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let (x, points) = (call.tensor(0)?, call.tensor(1)?);
+    four(&cx.shape(x)?, "the image")?;
+    let shape = cx.shape(points)?;
+    let (Some(batch), Some(last)) = (shape.first(), shape.last()) else {
+        return Err(LowerError::invalid("`warp` is a scalar"));
+    };
+    if !last.is(2) {
+        return Err(LowerError::invalid(format!("`warp` is {}", cx.b.tensor(points)?)));
+    }
+    let inner = &shape[1..shape.len() - 1];
+    // One axis of rows for the op, however many axes the points have.
+    let grid = match inner {
+        [_, _] => points,
+        _ => {
+            let count = Dim::product(inner);
+            cx.reshape(points, &[batch.clone(), Dim::Const(1), count, Dim::Const(2)])?
+        }
+    };
+    let images = channels_first(cx, x, Layout::Last)?;
+    let op = Resample {
+        sampling_mode: ResampleMode::Bilinear,
+        padding_mode: ResamplePadding::Constant,
+        padding_value: F64(0.0),
+        coordinates_mode: CoordinatesMode::Unnormalized,
+        align_corners: true,
+    };
+    let y = op.build(&mut cx.b, images, grid)?;
+    let mut y = restored(cx, y, Layout::Last)?;
+    if inner.len() != 2 {
+        let mut wanted = shape[..shape.len() - 1].to_vec();
+        wanted.extend(cx.shape(y)?.last().cloned());
+        y = cx.reshape(y, &wanted)?;
+    }
+    cx.one(y)
+}
+
 /// `(x − mean)·factor + mean`, the mean over each channel of each image.
 fn adjust_contrast(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (x, factor) = (call.tensor(0)?, call.tensor(1)?);
@@ -467,6 +508,18 @@ fn adjust_saturation(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> 
     let (zero, one) = (cx.scalar_like(x, 0.0)?, cx.scalar_like(x, 1.0)?);
     let saturation = cx.binary(Maximum {}, saturation, zero)?;
     let saturation = cx.binary(Minimum {}, saturation, one)?;
+    let y = rgb(cx, [hue, saturation, value])?;
+    cx.one(y)
+}
+
+/// The hue turned by a part of the circle.
+fn adjust_hue(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let (x, delta) = (call.tensor(0)?, call.tensor(1)?);
+    let delta = cx.cast(delta, cx.dtype(x)?)?;
+    let [hue, saturation, value] = hsv(cx, x)?;
+    let turned = cx.binary(Add {}, hue, delta)?;
+    let whole = cx.unary(Floor {}, turned)?;
+    let hue = cx.binary(Sub {}, turned, whole)?;
     let y = rgb(cx, [hue, saturation, value])?;
     cx.one(y)
 }

@@ -20,6 +20,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "Diag", lower: diag },
     Lowering { name: "DiagPart", lower: diag_part },
     Lowering { name: "MatrixBandPart", lower: band_part },
+    Lowering { name: "LogMatrixDeterminant", lower: log_determinant },
     Lowering { name: "MatrixDeterminant", lower: determinant },
     Lowering { name: "MatrixDiag", lower: matrix_diag },
     Lowering { name: "MatrixDiagPart", lower: matrix_diag_part },
@@ -412,14 +413,27 @@ fn eliminated(cx: &mut Cx<'_>, a: Value, b: Option<Value>) -> LowerResult<(Optio
 }
 
 fn determinant(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let y = determinant_value(cx, call)?;
+    cx.one(y)
+}
+
+/// The sign of the determinant and the logarithm of its size.
+fn log_determinant(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let y = determinant_value(cx, call)?;
+    let sign = cx.unary(mlc_ir::ops::Sign {}, y)?;
+    let size = cx.unary(mlc_ir::ops::Abs {}, y)?;
+    let log = cx.unary(mlc_ir::ops::Log { epsilon: mlc_ir::F64(0.0) }, size)?;
+    Ok(vec![Val::Tensor(sign), Val::Tensor(log)])
+}
+
+fn determinant_value(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Value> {
     let a = float_input(cx, call, 0)?;
     let (_, d) = eliminated(cx, a, None)?;
     let rank = cx.rank(d)?;
     // A singular matrix divides by 0 on the way; its determinant is 0.
     let y = cx.squeeze(d, &[rank - 2, rank - 1])?;
     let (zero, same) = (cx.scalar_like(y, 0.0)?, cx.binary(mlc_ir::ops::Equal {}, y, y)?);
-    let y = cx.select(same, y, zero)?;
-    cx.one(y)
+    cx.select(same, y, zero)
 }
 
 fn identity(cx: &mut Cx<'_>, like: Value, n: i64) -> LowerResult<Value> {

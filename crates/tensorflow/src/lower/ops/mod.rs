@@ -9,7 +9,9 @@ mod convert;
 mod detect;
 mod elementwise;
 mod fft;
+mod fused;
 mod gather;
+mod gradient;
 mod housekeeping;
 mod image;
 mod join;
@@ -44,7 +46,9 @@ const FAMILIES: &[&[Lowering]] = &[
     detect::LOWERINGS,
     elementwise::LOWERINGS,
     fft::LOWERINGS,
+    fused::LOWERINGS,
     gather::LOWERINGS,
+    gradient::LOWERINGS,
     housekeeping::LOWERINGS,
     image::LOWERINGS,
     join::LOWERINGS,

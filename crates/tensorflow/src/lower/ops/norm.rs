@@ -22,7 +22,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
 ];
 
 /// What a batch normalization works with.
-struct BatchNormInputs {
+pub(super) struct BatchNormInputs {
     x: Value,
     scale: Value,
     offset: Value,
@@ -32,40 +32,56 @@ struct BatchNormInputs {
     layout: Layout,
 }
 
-fn fused_batch_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+impl BatchNormInputs {
+    /// For `x`, with the parameters that are inputs from number `from` on.
+    pub(super) fn of(
+        cx: &Cx<'_>,
+        call: &Call<'_>,
+        x: Value,
+        (from, epsilon): (usize, f64),
+    ) -> LowerResult<Self> {
+        let rank = cx.rank(x)?;
+        Ok(Self {
+            x,
+            scale: call.tensor(from)?,
+            offset: call.tensor(from + 1)?,
+            mean: call.tensor(from + 2)?,
+            variance: call.tensor(from + 3)?,
+            epsilon,
+            layout: Layout::of(call, rank.saturating_sub(2))?,
+        })
+    }
+}
+
+pub(super) fn fused_batch_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = float_input(cx, call, 0)?;
-    let rank = cx.rank(x)?;
-    let inputs = BatchNormInputs {
-        x,
-        scale: call.tensor(1)?,
-        offset: call.tensor(2)?,
-        mean: call.tensor(3)?,
-        variance: call.tensor(4)?,
-        epsilon: call.float_or("epsilon", 1e-4)?,
-        layout: Layout::of(call, rank.saturating_sub(2))?,
-    };
+    let inputs = BatchNormInputs::of(cx, call, x, (1, call.float_or("epsilon", 1e-4)?))?;
     let training = call.bool_or("is_training", true)?;
     let factor = call.float_or("exponential_avg_factor", 1.0)?;
     if training {
         return in_training(cx, &inputs, factor);
     }
+    let y = batch_norm_values(cx, &inputs)?;
+    let all = [y, inputs.mean, inputs.variance, inputs.mean, inputs.variance, inputs.variance];
+    Ok(all.into_iter().map(Val::Tensor).collect())
+}
+
+/// Batch normalization with the statistics that are inputs.
+pub(super) fn batch_norm_values(cx: &mut Cx<'_>, inputs: &BatchNormInputs) -> LowerResult<Value> {
     let constant = [inputs.scale, inputs.offset, inputs.mean, inputs.variance]
         .iter()
         .all(|&v| cx.b.constant_of(v).is_some());
-    let y = if constant && (3..=5).contains(&rank) {
-        let dtype = cx.dtype(x)?;
-        let x = channels_first(cx, x, inputs.layout)?;
-        let mut param = |v: Value| cx.cast(v, dtype);
-        let (mean, variance) = (param(inputs.mean)?, param(inputs.variance)?);
-        let (scale, offset) = (param(inputs.scale)?, param(inputs.offset)?);
-        let op = BatchNorm { epsilon: F64(inputs.epsilon) };
-        let y = op.build(&mut cx.b, x, mean, variance, Some(scale), Some(offset))?;
-        restored(cx, y, inputs.layout)?
-    } else {
-        normalized(cx, &inputs, inputs.mean, inputs.variance)?
-    };
-    let all = [y, inputs.mean, inputs.variance, inputs.mean, inputs.variance, inputs.variance];
-    Ok(all.into_iter().map(Val::Tensor).collect())
+    if !constant || !(3..=5).contains(&cx.rank(inputs.x)?) {
+        return normalized(cx, inputs, inputs.mean, inputs.variance);
+    }
+    let dtype = cx.dtype(inputs.x)?;
+    let x = channels_first(cx, inputs.x, inputs.layout)?;
+    let mut param = |v: Value| cx.cast(v, dtype);
+    let (mean, variance) = (param(inputs.mean)?, param(inputs.variance)?);
+    let (scale, offset) = (param(inputs.scale)?, param(inputs.offset)?);
+    let op = BatchNorm { epsilon: F64(inputs.epsilon) };
+    let y = op.build(&mut cx.b, x, mean, variance, Some(scale), Some(offset))?;
+    restored(cx, y, inputs.layout)
 }
 
 /// A vector of channels that broadcasts against `x`.

@@ -3,7 +3,7 @@
 
 use mlc_ir::Value;
 use mlc_ir::attr::CategoricalMode;
-use mlc_ir::ops::{Add, Floor, Mul, RandomCategorical, RandomNormal, RandomUniform, Sub};
+use mlc_ir::ops::{Add, Argsort, Floor, Mul, RandomCategorical, RandomNormal, RandomUniform, Sub};
 use mlc_tensor::DType;
 
 use crate::lower::Cx;
@@ -18,6 +18,11 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "RandomStandardNormal", lower: normal },
     Lowering { name: "RandomUniform", lower: uniform },
     Lowering { name: "RandomUniformInt", lower: uniform_int },
+    Lowering { name: "RandomShuffle", lower: shuffle },
+    Lowering { name: "StatelessMultinomial", lower: multinomial },
+    Lowering { name: "StatelessRandomGetAlg", lower: generator },
+    Lowering { name: "StatelessRandomGetKeyCounter", lower: generator },
+    Lowering { name: "StatelessRandomGetKeyCounterAlg", lower: generator },
     Lowering { name: "StatelessRandomNormal", lower: normal },
     Lowering { name: "StatelessRandomNormalV2", lower: normal },
     Lowering { name: "StatelessRandomUniform", lower: uniform },
@@ -42,6 +47,25 @@ fn uniform(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (shape, dtype) = shape(cx, call)?;
     let (low, high) = (cx.number(dtype, 0.0)?, cx.number(dtype, 1.0)?);
     let y = RandomUniform { seed: -1 }.build(&mut cx.b, shape, Some(low), Some(high))?;
+    cx.one(y)
+}
+
+/// The state of a generator of random numbers, which nothing reads.
+fn generator(_: &mut Cx<'_>, _: &Call<'_>) -> LowerResult<Vec<Val>> {
+    Ok(vec![Val::Nothing; 3])
+}
+
+/// The rows in the order of as many random numbers.
+fn shuffle(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    ignore_seeds(call);
+    let x = call.tensor(0)?;
+    let count = cx.shape(x)?.into_iter().next();
+    let count = count.ok_or_else(|| LowerError::invalid("a scalar has no rows"))?;
+    let shape = crate::lower::dims::vector(cx, &[count])?;
+    let (low, high) = (cx.number(DType::F32, 0.0)?, cx.number(DType::F32, 1.0)?);
+    let draw = RandomUniform { seed: -1 }.build(&mut cx.b, shape, Some(low), Some(high))?;
+    let order = cx.unary(Argsort { axis: 0, ascending: true }, draw)?;
+    let y = super::join::gathered(cx, x, order, 0)?;
     cx.one(y)
 }
 

@@ -1,8 +1,8 @@
 //! Reductions.
 
 use mlc_ir::ops::{
-    Mul, ReduceArgmax, ReduceArgmin, ReduceL2Norm, ReduceMax, ReduceMean, ReduceMin, ReduceProd,
-    ReduceSum, ReduceSumSquare,
+    Abs, Mul, ReduceArgmax, ReduceArgmin, ReduceL2Norm, ReduceMax, ReduceMean, ReduceMin,
+    ReduceProd, ReduceSum, ReduceSumSquare,
 };
 use mlc_ir::{Op, Value};
 use mlc_tensor::DType;
@@ -20,7 +20,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "Any", lower: |cx, call| truth(cx, call, true) },
     Lowering { name: "ArgMax", lower: |cx, call| arg(cx, call, true) },
     Lowering { name: "ArgMin", lower: |cx, call| arg(cx, call, false) },
-    Lowering { name: "EuclideanNorm", lower: |cx, call| reduce(cx, call, norm) },
+    Lowering { name: "EuclideanNorm", lower: euclidean_norm },
     Lowering { name: "L2Loss", lower: l2_loss },
     Lowering { name: "Max", lower: |cx, call| reduce(cx, call, max) },
     Lowering { name: "Mean", lower: |cx, call| reduce(cx, call, mean) },
@@ -53,6 +53,17 @@ fn prod(axes: Vec<i64>, keep_dims: bool) -> Op {
 
 fn norm(axes: Vec<i64>, keep_dims: bool) -> Op {
     ReduceL2Norm { axes: Some(axes), keep_dims }.into()
+}
+
+/// The norm of each element alone, where there are no axes, is its size.
+fn euclidean_norm(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let (x, axes) = (call.tensor(0)?, call.tensor(1)?);
+    if cx.ints(axes).is_some_and(|axes| axes.is_empty()) {
+        call.ignore(&["keep_dims"]);
+        let y = cx.unary(Abs {}, x)?;
+        return cx.one(y);
+    }
+    reduce(cx, call, norm)
 }
 
 fn reduce(cx: &mut Cx<'_>, call: &Call<'_>, make: Make) -> LowerResult<Vec<Val>> {

@@ -37,25 +37,33 @@ struct Scaling {
 }
 
 fn scaling(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Scaling> {
-    let x = call.tensor(0)?;
-    let shape = cx.shape(x)?;
-    let [_, h, w, _] = &shape[..] else {
-        return Err(LowerError::invalid(format!("the input is {}", cx.b.tensor(x)?)));
-    };
-    let to = cx.extents(call.tensor(1)?, "size")?;
-    let [to_h, to_w] = &to[..] else {
-        return Err(LowerError::invalid(format!("`size` has {} entries", to.len())));
-    };
     Ok(Scaling {
-        x,
-        from: [h.clone(), w.clone()],
-        to: [to_h.clone(), to_w.clone()],
         align_corners: call.bool_or("align_corners", false)?,
         half_pixel: call.bool_or("half_pixel_centers", false)?,
+        ..Scaling::of(cx, call.tensor(0)?, call.tensor(1)?)?
     })
 }
 
 impl Scaling {
+    /// Of `x` to the extents that `size` says, between corners.
+    fn of(cx: &mut Cx<'_>, x: Value, size: Value) -> LowerResult<Self> {
+        let shape = cx.shape(x)?;
+        let [_, h, w, _] = &shape[..] else {
+            return Err(LowerError::invalid(format!("the input is {}", cx.b.tensor(x)?)));
+        };
+        let to = cx.extents(size, "size")?;
+        let [to_h, to_w] = &to[..] else {
+            return Err(LowerError::invalid(format!("`size` has {} entries", to.len())));
+        };
+        Ok(Self {
+            x,
+            from: [h.clone(), w.clone()],
+            to: [to_h.clone(), to_w.clone()],
+            align_corners: false,
+            half_pixel: false,
+        })
+    }
+
     /// Both pairs of extents as numbers.
     fn known(&self) -> Option<[(i64, i64); 2]> {
         let pair = |axis: usize| Some((self.from[axis].as_const()?, self.to[axis].as_const()?));
@@ -78,12 +86,26 @@ impl Scaling {
 
 fn bilinear(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let scaling = scaling(cx, call)?;
+    let y = bilinear_value(cx, &scaling)?;
+    cx.one(y)
+}
+
+/// `x`, `[n, h, w, c]`, scaled to a size; samples lie at the corners of pixels.
+pub(super) fn bilinear_legacy(
+    cx: &mut Cx<'_>,
+    (x, size): (Value, Value),
+    align_corners: bool,
+) -> LowerResult<Value> {
+    let scaling = Scaling { align_corners, ..Scaling::of(cx, x, size)? };
+    bilinear_value(cx, &scaling)
+}
+
+fn bilinear_value(cx: &mut Cx<'_>, scaling: &Scaling) -> LowerResult<Value> {
     let dtype = cx.dtype(scaling.x)?;
     // Whatever comes in, f32 comes out.
     let x = cx.cast(scaling.x, if dtype == DType::F64 { dtype } else { DType::F32 })?;
     if scaling.unchanged() {
-        let y = cx.cast(x, DType::F32)?;
-        return cx.one(y);
+        return cx.cast(x, DType::F32);
     }
     let sampling_mode = if scaling.align_corners {
         SamplingMode::StrictAlignCorners
@@ -102,11 +124,10 @@ fn bilinear(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
             };
             op.build(&mut cx.b, x)?
         }
-        _ => resized(cx, x, &scaling, (InterpolationMode::Linear, sampling_mode))?,
+        _ => resized(cx, x, scaling, (InterpolationMode::Linear, sampling_mode))?,
     };
     let y = restored(cx, y, Layout::Last)?;
-    let y = cx.cast(y, DType::F32)?;
-    cx.one(y)
+    cx.cast(y, DType::F32)
 }
 
 /// The op for extents that only running the program tells.

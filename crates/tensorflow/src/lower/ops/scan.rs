@@ -54,8 +54,13 @@ fn cumprod(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 
 fn cumulative_logsumexp(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let (x, scan) = scan(cx, call)?;
+    // The least number stands for the logarithm of 0: the difference of two infinities is no number.
     let lowest = cx.scalar_like(x, if cx.dtype(x)? == DType::F16 { -65504.0 } else { -3.4e38 })?;
+    let nothing = cx.scalar_like(x, f64::NEG_INFINITY)?;
+    let x = cx.binary(mlc_ir::ops::Maximum {}, x, lowest)?;
     let y = doubled(cx, x, &scan, (lowest, log_add_exp))?;
+    let empty = cx.binary(mlc_ir::ops::LessEqual {}, y, lowest)?;
+    let y = cx.select(empty, nothing, y)?;
     cx.one(y)
 }
 

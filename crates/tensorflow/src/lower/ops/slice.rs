@@ -401,14 +401,39 @@ fn reverse_sequence(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// Rolls by amounts, or along extents, that only running the program tells: element `i` is that of
+/// `(i − shift) mod extent`.
+fn roll_by(cx: &mut Cx<'_>, x: Value, (shifts, axes): (Value, &[i64])) -> LowerResult<Vec<Val>> {
+    let rank = cx.rank(x)?;
+    let shifts = cx.cast(shifts, DType::I32)?;
+    let mut y = x;
+    for (i, &axis) in axes.iter().enumerate() {
+        let axis = axes::axis(axis, rank)?;
+        let shift = if cx.rank(shifts)? == 0 { shifts } else { entry(cx, shifts, i)? };
+        let extent = cx.shape(y)?[axis].clone();
+        let places = super::join::iota(cx, &extent, DType::I32)?;
+        let count = crate::lower::dims::scalar(cx, &extent)?;
+        let from = cx.binary(mlc_ir::ops::Sub {}, places, shift)?;
+        let from = cx.binary(mlc_ir::ops::Mod {}, from, count)?;
+        y = super::join::gathered(cx, y, from, axis)?;
+    }
+    cx.one(y)
+}
+
 fn roll(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = call.tensor(0)?;
-    let shifts = cx.need_ints(call.tensor(1)?, "shift")?;
     let axes = cx.need_ints(call.tensor(2)?, "axis")?;
+    let rank = cx.rank(x)?;
+    let shape = cx.shape(x)?;
+    let fixed =
+        |axis: &i64| axes::axis(*axis, rank).is_ok_and(|axis| shape[axis].as_const().is_some());
+    let shifts = match cx.ints(call.tensor(1)?) {
+        Some(shifts) if axes.iter().all(fixed) => shifts,
+        _ => return roll_by(cx, x, (call.tensor(1)?, &axes)),
+    };
     if shifts.len() != axes.len() {
         return Err(LowerError::invalid("as many shifts as axes are needed"));
     }
-    let rank = cx.rank(x)?;
     let mut y = x;
     for (shift, axis) in shifts.into_iter().zip(axes) {
         let axis = axes::axis(axis, rank)?;
@@ -525,23 +550,31 @@ pub(super) fn padded(
 
 /// `REFLECT` does not repeat the edge, `SYMMETRIC` does.
 fn mirror_pad(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
-    let x = call.tensor(0)?;
+    let y = mirrored(cx, call, (call.tensor(0)?, call.tensor(1)?))?;
+    cx.one(y)
+}
+
+/// `x` with itself mirrored around it, as the attribute `mode` says.
+pub(super) fn mirrored(
+    cx: &mut Cx<'_>,
+    call: &Call<'_>,
+    (x, paddings): (Value, Value),
+) -> LowerResult<Value> {
     let rank = cx.rank(x)?;
-    let amounts = amounts(cx, call.tensor(1)?, rank)?;
+    let amounts = amounts(cx, paddings, rank)?;
     let repeats = match call.text_or("mode", "REFLECT")? {
         "REFLECT" => false,
         "SYMMETRIC" => true,
         other => return Err(LowerError::argument(format!("`mode` is `{other}`"))),
     };
     let last = amounts.iter().rposition(|&pair| pair != (0, 0));
-    let Some(first) = amounts.iter().position(|&pair| pair != (0, 0)) else { return cx.one(x) };
+    let Some(first) = amounts.iter().position(|&pair| pair != (0, 0)) else { return Ok(x) };
     // The op mirrors the last two axes.
     if !repeats && cx.dtype(x)?.is_float() && first + 2 >= rank && last.is_some() && rank >= 2 {
         let flat: Vec<i64> = amounts[rank - 2..].iter().flat_map(|&(a, b)| [a, b]).collect();
         let flat = cx.b.ints(&flat)?;
         let op = Pad { mode: PadMode::Reflect, constant_val: F64(0.0) };
-        let y = op.build(&mut cx.b, x, flat)?;
-        return cx.one(y);
+        return Ok(op.build(&mut cx.b, x, flat)?);
     }
     let mut y = x;
     for (axis, &(before, after)) in amounts.iter().enumerate() {
@@ -569,5 +602,5 @@ fn mirror_pad(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
         }
         y = joined(cx, parts, axis)?;
     }
-    cx.one(y)
+    Ok(y)
 }

@@ -1,5 +1,6 @@
 //! Sorting, selection, and searching.
 
+use mlc_ir::Value;
 use mlc_ir::ops::{
     Argsort, Cumsum, Equal, Gather, GatherAlongAxis, Greater, GreaterEqual, Less, LessEqual,
     LogicalAnd, Maximum, Minimum, Mul, NonZero, RealDiv, ReduceSum, Sub, Topk,
@@ -164,21 +165,20 @@ fn bucketize(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
 fn bincount(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let x = call.tensor(0)?;
     let binary = call.bool_or("binary_output", false)?;
-    let size = cx.need_int(call.tensor(1)?, "size")?;
+    let size = cx.reshape(call.tensor(1)?, &[])?;
     let weights = call.tensor(2)?;
     let dtype = cx.dtype(weights)?;
     let shape = cx.shape(x)?;
-    if shape.len() > 2 || binary {
-        return Err(LowerError::argument("counts of a matrix, or whether a number is there"));
+    if shape.len() > 2 {
+        return Err(LowerError::invalid(format!("the input is {}", cx.b.tensor(x)?)));
     }
     let weighted = !cx.b.tensor(weights)?.count().is(0);
     let x = cx.cast(x, DType::I32)?;
-    let places: Vec<i64> = (0..size).collect();
-    let places = cx.b.ints(&places)?;
+    let places = places_up_to(cx, size)?;
     let each = cx.expand_dims(x, &[-1])?;
     let same = cx.binary(Equal {}, each, places)?;
     let same = cx.cast(same, dtype)?;
-    let same = if weighted {
+    let same = if weighted && !binary {
         let weights = cx.expand_dims(weights, &[-1])?;
         cx.binary(Mul {}, same, weights)?
     } else {
@@ -187,8 +187,26 @@ fn bincount(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     // All axes but that of places, and that of rows of a matrix, are summed over.
     let rank = cx.rank(same)? as i64;
     let axes = Some(vec![rank - 2]);
-    let y = if rank < 2 { same } else { cx.unary(ReduceSum { axes, keep_dims: false }, same)? };
+    let mut y = if rank < 2 { same } else { cx.unary(ReduceSum { axes, keep_dims: false }, same)? };
+    if binary {
+        let one = cx.scalar_like(y, 1.0)?;
+        y = cx.binary(Minimum {}, y, one)?;
+    }
     cx.one(y)
+}
+
+/// The numbers from 0 to the value of a scalar, which need not be known.
+fn places_up_to(cx: &mut Cx<'_>, size: Value) -> LowerResult<Value> {
+    match cx.ints(size).as_deref() {
+        Some([size]) => {
+            let places: Vec<i64> = (0..*size).collect();
+            Ok(cx.b.ints(&places)?)
+        }
+        _ => {
+            let count = crate::lower::dims::from_scalar(cx, size)?;
+            super::join::iota(cx, &count, DType::I32)
+        }
+    }
 }
 
 /// How many elements fall in each of equal stretches of a range; those outside in the outermost.

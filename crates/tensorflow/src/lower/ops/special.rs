@@ -17,7 +17,9 @@ use crate::lower::registry::Lowering;
 use crate::lower::value::Val;
 
 pub(super) const LOWERINGS: &[Lowering] = &[
+    Lowering { name: "BesselI0", lower: |cx, call| bessel_grown(cx, call, false) },
     Lowering { name: "BesselI0e", lower: |cx, call| bessel(cx, call, false) },
+    Lowering { name: "BesselI1", lower: |cx, call| bessel_grown(cx, call, true) },
     Lowering { name: "BesselI1e", lower: |cx, call| bessel(cx, call, true) },
     Lowering { name: "BitwiseAnd", lower: |cx, call| bitwise(cx, call, Bits::And) },
     Lowering { name: "BitwiseOr", lower: |cx, call| bitwise(cx, call, Bits::Or) },
@@ -28,6 +30,7 @@ pub(super) const LOWERINGS: &[Lowering] = &[
     Lowering { name: "LeftShift", lower: |cx, call| shift(cx, call, true) },
     Lowering { name: "Lgamma", lower: lgamma },
     Lowering { name: "Ndtri", lower: ndtri },
+    Lowering { name: "NextAfter", lower: next_after },
     Lowering { name: "RightShift", lower: |cx, call| shift(cx, call, false) },
 ];
 
@@ -104,6 +107,39 @@ fn lgamma(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
     let endless = cx.binary(Equal {}, size, infinite)?;
     let y = cx.select(endless, infinite, y)?;
     cx.one(y)
+}
+
+/// The number of the type that follows `x` in the direction of `y`.
+///
+/// `x ± (φ·|x| + η)` rounds to the neighbour of `x`, with `φ = u·(1 + 2u)`, `u` half the distance from 1
+/// to the next number and `η` the least number above 0 (Rump, Zimmermann, Boldo, Melquiond: Computing
+/// predecessor and successor in rounding to nearest).
+fn next_after(cx: &mut Cx<'_>, call: &Call<'_>) -> LowerResult<Vec<Val>> {
+    let (x, y) = (float_input(cx, call, 0)?, call.tensor(1)?);
+    let (unit, least, most) = match cx.dtype(x)? {
+        DType::F32 => (2f64.powi(-24), f64::from(f32::from_bits(1)), f64::from(f32::MAX)),
+        DType::F64 => (2f64.powi(-53), f64::from_bits(1), f64::MAX),
+        other => return Err(LowerError::dtype(format!("the neighbours of numbers of {other}"))),
+    };
+    let size = cx.unary(Abs {}, x)?;
+    let step = with(cx, Mul {}, size, unit * (1.0 + 2.0 * unit))?;
+    let step = with(cx, Add {}, step, least)?;
+    let (above, below) = (cx.binary(Add {}, x, step)?, cx.binary(Sub {}, x, step)?);
+    let (is_less, is_greater) = (cx.binary(Less {}, x, y)?, cx.binary(Greater {}, x, y)?);
+    let (same, sum) = (cx.binary(Equal {}, x, y)?, cx.binary(Add {}, x, y)?);
+    // What is neither less, greater nor equal is no number, nor is the sum then.
+    let rest = cx.select(same, y, sum)?;
+    let down = cx.select(is_greater, below, rest)?;
+    let near = cx.select(is_less, above, down)?;
+    let endless = with(cx, Equal {}, size, f64::INFINITY)?;
+    let apart = cx.unary(mlc_ir::ops::LogicalNot {}, same)?;
+    let turned = cx.binary(mlc_ir::ops::LogicalAnd {}, endless, apart)?;
+    let known = cx.binary(Equal {}, y, y)?;
+    let turned = cx.binary(mlc_ir::ops::LogicalAnd {}, turned, known)?;
+    let sign = cx.unary(mlc_ir::ops::Sign {}, x)?;
+    let greatest = with(cx, Mul {}, sign, most)?;
+    let z = cx.select(turned, greatest, near)?;
+    cx.one(z)
 }
 
 /// The derivative of `lgamma`: recurrence up to 6, then the asymptotic series; reflected below 1/2.
@@ -211,6 +247,20 @@ pub(super) fn ndtri_value(cx: &mut Cx<'_>, p: Value) -> LowerResult<Value> {
 /// `e^(−|x|)·I(x)` of order 0 or 1: the power series up to 3.75, the asymptotic one beyond
 /// (Abramowitz and Stegun, 9.8.1 to 9.8.4).
 fn bessel(cx: &mut Cx<'_>, call: &Call<'_>, first: bool) -> LowerResult<Vec<Val>> {
+    let y = bessel_value(cx, call, first)?;
+    cx.one(y)
+}
+
+/// The function without the factor `e^−|x|`.
+fn bessel_grown(cx: &mut Cx<'_>, call: &Call<'_>, first: bool) -> LowerResult<Vec<Val>> {
+    let y = bessel_value(cx, call, first)?;
+    let size = cx.unary(Abs {}, call.tensor(0)?)?;
+    let growth = cx.unary(Exp {}, size)?;
+    let y = cx.binary(Mul {}, y, growth)?;
+    cx.one(y)
+}
+
+fn bessel_value(cx: &mut Cx<'_>, call: &Call<'_>, first: bool) -> LowerResult<Value> {
     let x = float_input(cx, call, 0)?;
     let size = cx.unary(Abs {}, x)?;
     let near = with(cx, Less {}, size, 3.75)?;
@@ -264,7 +314,7 @@ fn bessel(cx: &mut Cx<'_>, call: &Call<'_>, first: bool) -> LowerResult<Vec<Val>
     } else {
         y
     };
-    cx.one(y)
+    Ok(y)
 }
 
 /// Which bits of a result are set.
@@ -286,7 +336,34 @@ fn halves(cx: &mut Cx<'_>, x: Value) -> LowerResult<[Value; 2]> {
 }
 
 /// Bit by bit: the bits that both have; from it and the sum the others follow.
+/// The sign bits of floats, where `mask` asks for nothing else: the least integer or 0.
+fn sign_bits(cx: &mut Cx<'_>, x: Value, mask: Value) -> LowerResult<Vec<Val>> {
+    let dtype = cx.dtype(mask)?;
+    let least = dtype.int_range().map_or(0, |(low, _)| low);
+    if !cx.ints(mask).is_some_and(|all| all.iter().all(|&bits| bits == least)) {
+        return Err(LowerError::dtype("bits of floats that are not their sign")
+            .help("compute with the numbers instead of their bits"));
+    }
+    // The inverse tells the two zeros apart.
+    let one = cx.scalar_like(x, 1.0)?;
+    let inverse = cx.binary(RealDiv {}, one, x)?;
+    let (zero, none) = (cx.scalar_like(x, 0.0)?, cx.integer(dtype, 0)?);
+    let is_zero = cx.binary(Equal {}, x, zero)?;
+    let side = cx.select(is_zero, inverse, x)?;
+    let negative = cx.binary(Less {}, side, zero)?;
+    let least = cx.integer(dtype, least)?;
+    let y = cx.select(negative, least, none)?;
+    cx.one(y)
+}
+
 fn bitwise(cx: &mut Cx<'_>, call: &Call<'_>, op: Bits) -> LowerResult<Vec<Val>> {
+    match (op, call.input(0)?, call.input(1)?) {
+        (Bits::And, Val::Bits(x), Val::Tensor(mask))
+        | (Bits::And, Val::Tensor(mask), Val::Bits(x)) => {
+            return sign_bits(cx, *x, *mask);
+        }
+        _ => {}
+    }
     let (x, y) = (call.tensor(0)?, call.tensor(1)?);
     let dtype = cx.dtype(x)?;
     if dtype.bits() > 32 || dtype == DType::U32 {
