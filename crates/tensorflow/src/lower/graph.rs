@@ -263,13 +263,36 @@ impl Cx<'_> {
     }
 
     pub(super) fn unsupported(&self, op: &str) -> LowerError {
-        let error = LowerError::new(codes::UNSUPPORTED_OP, format!("`{op}` has no lowering"));
-        let near = mlc_diag::nearest(op, self.registry.names());
-        if near.is_empty() {
-            error.help("run `mlc ops --from tensorflow` for the list of supported ops")
-        } else {
-            error.help(format!("the nearest supported ops are `{}`", near.join("`, `")))
+        LowerError::new(codes::UNSUPPORTED_OP, format!("`{op}` has no lowering"))
+            .help(unsupported_help(op, self.registry))
+    }
+}
+
+/// What to do about an op without a lowering.
+pub(super) fn unsupported_help(op: &str, registry: &Registry) -> String {
+    let known = match op {
+        "EagerPyFunc" | "PyFunc" | "PyFuncStateless" => {
+            Some("it runs Python code; write it with ops of TensorFlow")
         }
+        "XlaCallModule" => Some(
+            "it holds a program of another compiler; export with \
+             `jax2tf.convert(f, native_serialization=False)`",
+        ),
+        _ if op.starts_with("String") || op.starts_with("Regex") || op.contains("Lookup") => {
+            Some("text and tables stay outside of the model: export one that takes numbers")
+        }
+        _ if op.contains("HashTable") => {
+            Some("text and tables stay outside of the model: export one that takes numbers")
+        }
+        _ => None,
+    };
+    if let Some(help) = known {
+        return help.to_owned();
+    }
+    let near = mlc_diag::nearest(op, registry.names());
+    match near.is_empty() {
+        true => "run `mlc ops --from tensorflow` for the list of supported ops".to_owned(),
+        false => format!("the nearest supported ops are `{}`", near.join("`, `")),
     }
 }
 

@@ -13,7 +13,7 @@ use mlc_ir::{
 use super::Cx;
 use super::dims::SymbolSources;
 use super::error::{LowerError, LowerResult};
-use super::graph::{SILENT, STRUCTURAL};
+use super::graph::{SILENT, STRUCTURAL, unsupported_help};
 use super::registry::Registry;
 use super::state::{Current, LowerOptions};
 use super::value::Val;
@@ -135,11 +135,6 @@ fn unsupported_ops(graph: &Graph, library: &Library, registry: &Registry) -> Vec
                 || STRUCTURAL.contains(&&*node.op)
                 || SILENT.contains(&&*node.op);
             if !known {
-                let near = mlc_diag::nearest(&node.op, registry.names());
-                let help = match near.is_empty() {
-                    true => "run `mlc ops --from tensorflow` for the list of supported ops".into(),
-                    false => format!("the nearest supported ops are `{}`", near.join("`, `")),
-                };
                 let path = match graph.name.is_empty() {
                     true => node.name.to_string(),
                     false => format!("{}/{}", graph.name, node.name),
@@ -147,7 +142,7 @@ fn unsupported_ops(graph: &Graph, library: &Library, registry: &Registry) -> Vec
                 let message = format!("`{}` has no lowering", node.op);
                 let diagnostic = Diagnostic::new(codes::UNSUPPORTED_OP, message)
                     .at_op(&node_loc(&path, &node.op))
-                    .help(help);
+                    .help(unsupported_help(&node.op, registry));
                 found.push(Unsupported { node: node.name.to_string().into(), diagnostic });
             }
         }
