@@ -635,6 +635,9 @@ pub(crate) struct RewritingArgs {
     /// Test rules of files on many programs
     #[arg(long)]
     pub(crate) check_rules: bool,
+    /// What cheap means: size, latency, ane (M1 to M4, A14 to A18), ane-h17 (M5, A19), gpu or cpu
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) cost: Option<String>,
     /// Say which rules made the ops of this kind, value or module
     #[arg(long, value_name = "OP", alias = "explain")]
     pub(crate) explain_rewrites: Vec<String>,

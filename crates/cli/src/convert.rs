@@ -60,9 +60,9 @@ pub(crate) fn target(text: &str) -> Result<Target, Diagnostics> {
     })
 }
 
-/// The files of rules that the flags name.
+/// How the flags ask for programs to be rewritten.
 pub(crate) fn rewriting(args: &RewritingArgs) -> Rewriting {
-    Rewriting { files: args.rules.clone(), thorough: args.check_rules }
+    Rewriting { files: args.rules.clone(), thorough: args.check_rules, cost: args.cost.clone() }
 }
 
 /// The severities that the flags ask for.

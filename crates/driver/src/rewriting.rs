@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use mlc_diag::{Diagnostic, Diagnostics, Place, codes};
+use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
 use mlc_ir::Program;
 use mlc_pass::{Item, OptionValue, Pipeline};
 use mlc_target::Opset;
+use mlc_target::cost::{DEVICES, Device, device};
 use serde::Serialize;
 
 use crate::Driver;
@@ -14,13 +15,18 @@ use crate::Driver;
 const DRAWS: i64 = 200;
 const THOROUGH_DRAWS: i64 = 5000;
 
-/// Files of rewrite rules, used beside those of the project.
+/// Most ops that a loop comes to that is written out for an engine, which runs no loops.
+const UNROLLED: i64 = 512;
+
+/// How programs are rewritten: files of rules, used beside those of the project, and what cheap means.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rewriting {
     /// The files.
     pub files: Vec<PathBuf>,
     /// Test each rule on many programs.
     pub thorough: bool,
+    /// The class of devices whose costs are counted; `latency` if `None`.
+    pub cost: Option<String>,
 }
 
 impl Rewriting {
@@ -31,17 +37,31 @@ impl Rewriting {
     }
 
     /// Gives the passes that rewrite the files, and the version that was asked for: what they make must
-    /// not need a newer one. Without a version they make what every version has.
+    /// not need a newer one. Without a version they make what every version has. For an engine, loops of
+    /// known length are written out first.
     ///
     /// # Errors
-    /// There are files and no pass that rewrites.
+    /// There are files or a cost and no pass that rewrites, or no cost has that name.
     pub(crate) fn hand_to(
         &self,
         pipeline: &mut Pipeline,
         target: Option<Opset>,
     ) -> Result<(), Diagnostics> {
+        let device = self.cost.as_deref().map(known).transpose()?;
         let mut users = 0;
         self.hand_on(&mut pipeline.items, target, &mut users);
+        if device.is_some() && users == 0 {
+            return Err(Diagnostic::new(codes::BAD_ARGUMENT, "no pass counts costs")
+                .at(Place::Argument("--cost".into()))
+                .help("use -O2, or put `egraph` into --passes")
+                .into());
+        }
+        if device.is_some_and(|device| device.engine.is_some()) {
+            let text = format!("fix(identity-removal,fold,unroll-loops{{ops={UNROLLED}}})");
+            let mut items = Pipeline::parse(&text)?.items;
+            items.append(&mut pipeline.items);
+            pipeline.items = items;
+        }
         match self.files.first() {
             Some(file) if users == 0 => {
                 let message = format!("no pass uses the rules of {}", file.display());
@@ -63,6 +83,9 @@ impl Rewriting {
                         let target = OptionValue::Text(opset.to_string());
                         call.options.entry("target".to_owned()).or_insert(target);
                     }
+                    if let Some(cost) = &self.cost {
+                        call.options.insert("cost".to_owned(), OptionValue::Text(cost.clone()));
+                    }
                     if !self.files.is_empty() {
                         let file = |path: &PathBuf| OptionValue::Text(path.display().to_string());
                         let files = self.files.iter().map(file).collect();
@@ -75,6 +98,21 @@ impl Rewriting {
             }
         }
     }
+}
+
+/// The class of devices of that name.
+fn known(name: &str) -> Result<&'static Device, Diagnostics> {
+    device(name).ok_or_else(|| {
+        let names = || DEVICES.iter().map(|device| device.name);
+        let help = match nearest(name, names()).first() {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        Diagnostic::new(codes::BAD_ARGUMENT, format!("no cost is called `{name}`"))
+            .at(Place::Argument("--cost".into()))
+            .help(help)
+            .into()
+    })
 }
 
 /// An op and the rules that made it.
@@ -144,7 +182,7 @@ mod tests {
     #[test]
     fn files_need_a_pass_that_uses_them() {
         let mut pipeline = Pipeline::parse("cleanup,fix(egraph),dce").unwrap();
-        let rewriting = Rewriting { files: vec!["my.rules".into()], thorough: true };
+        let rewriting = Rewriting { files: vec!["my.rules".into()], thorough: true, cost: None };
         rewriting.hand_to(&mut pipeline, Some(Opset::Ios17)).unwrap();
         let text = pipeline.to_string();
         for part in ["target=ios17", "my.rules", "check=5000"] {

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mlc_egraph::{Limits, Options, RuleSet, optimize};
+use mlc_egraph::{Limits, Options, RuleSet, Strategy, optimize};
 use mlc_ir::ops::{Add, Erf, Linear, Mul, RealDiv, Relu, Reshape, Sigmoid, Tanh, Transpose};
 use mlc_ir::{Builder, FuncId, Function, OpResult, Param, Program, Type, Value};
 use mlc_target::Opset;
@@ -75,7 +75,7 @@ fn main() {
         limits: Limits { iterations: 8, nodes: 10_000, matches: 2_000 },
         window: 400,
         opset: Opset::Ios18,
-        prefer_new: false,
+        strategy: Strategy::Cheapest,
     };
     let mut last: Option<f64> = None;
     println!("{:>6} {:>8} {:>10} {:>8} {:>8}", "ops", "after", "ms", "factor", "nodes");

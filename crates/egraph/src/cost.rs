@@ -2,7 +2,7 @@
 
 use mlc_ir::ops::{Conv, ConvTranspose, Linear, Matmul, ScaledDotProductAttention, Transpose};
 use mlc_ir::{Dim, Op, Payload, Program, Symbols, TensorType, Trait, Type, Value};
-use mlc_target::cost::{Device, runs_on_engine};
+use mlc_target::cost::{Device, Engine};
 use mlc_tensor::DType;
 
 /// The extent that an open one without a useful upper bound is taken for.
@@ -27,7 +27,8 @@ impl Cost<'_> {
         let bytes =
             |types: &[&Type]| types.iter().map(|ty| self.bytes(ty)).fold(0, u64::saturating_add);
         if matches!(op, Op::Const(_)) {
-            return self.device.constant(bytes(results)).max(1);
+            let stored = results.iter().filter_map(|ty| ty.as_tensor()).map(|ty| self.dense(ty));
+            return self.device.constant(stored.fold(0, u64::saturating_add)).max(1);
         }
         let traits = op.spec().traits;
         let (read, written) = (bytes(operands), bytes(results));
@@ -37,10 +38,11 @@ impl Cost<'_> {
             false => read.saturating_add(written),
         };
         let mut time = self.device.time(self.flops(op, operands, results), moved);
-        if self.device.off_engine > 0
-            && !(runs_on_engine(op.spec().name) && are_engine_types(results))
+        if let Some(engine) = &self.device.engine
+            && (engine.refusal(op.spec().name).is_some()
+                || !results.iter().all(|ty| self.fits(engine, ty)))
         {
-            time = time.saturating_add(self.device.off_engine);
+            time = time.saturating_add(engine.leave);
         }
         time.max(1)
     }
@@ -89,11 +91,36 @@ impl Cost<'_> {
         if op.spec().traits.has(Trait::View) { 0 } else { most.saturating_mul(weight) }
     }
 
+    /// Whether the engine computes a value: it has no wide integers and no doubles.
+    fn fits(&self, engine: &Engine, ty: &Type) -> bool {
+        ty.as_tensor().is_some_and(|ty| {
+            let dtypes = [DType::F16, DType::F32, DType::Bool, DType::I8, DType::U8];
+            dtypes.contains(&ty.dtype)
+                && ty.rank() <= engine.rank
+                && ty.shape.iter().all(|dim| self.extent(dim) <= engine.extent)
+        })
+    }
+
+    /// The bytes that a tensor takes where it is computed with; rows are padded on an engine.
+    fn tensor_bytes(&self, ty: &TensorType) -> u64 {
+        let all = self.dense(ty);
+        let (Some(engine), Some(last)) = (&self.device.engine, ty.shape.last()) else { return all };
+        let row = ty.dtype.bytes_for(self.extent(last)).filter(|&row| row > 0);
+        let padded = row.and_then(|row| {
+            Some((all / row).saturating_mul(row.checked_next_multiple_of(engine.row)?))
+        });
+        padded.unwrap_or(all)
+    }
+
+    fn dense(&self, ty: &TensorType) -> u64 {
+        ty.dtype.bytes_for(self.count(ty)).unwrap_or(0)
+    }
+
     fn bytes(&self, ty: &Type) -> u64 {
         match ty {
-            Type::Tensor(ty) | Type::State(ty) => ty.dtype.bytes_for(self.count(ty)).unwrap_or(0),
+            Type::Tensor(ty) | Type::State(ty) => self.tensor_bytes(ty),
             Type::List { element, length } => {
-                let each = element.dtype.bytes_for(self.count(element)).unwrap_or(0);
+                let each = self.tensor_bytes(element);
                 each.saturating_mul(self.extent(length))
             }
             Type::Tuple(_) | Type::Dict { .. } => 0,
@@ -134,15 +161,6 @@ pub fn program_cost(program: &Program, device: &'static Device) -> u64 {
     sum
 }
 
-/// Whether the engine computes in these types: it has no wide integers and no doubles.
-fn are_engine_types(types: &[&Type]) -> bool {
-    types.iter().all(|ty| {
-        ty.as_tensor().is_some_and(|ty| {
-            matches!(ty.dtype, DType::F16 | DType::F32 | DType::Bool | DType::I8 | DType::U8)
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use mlc_ir::ops::{Relu, Reshape};
@@ -179,5 +197,11 @@ mod tests {
             cost.op(&add, &[&ty, &ty], &[&ty])
         };
         assert!(at(DType::I32) > 2 * at(DType::F16));
+        // Rows of one element take 64 bytes.
+        let relu = Op::from(Relu {});
+        let (column, row) = (tensor(&[1, 4096, 1]), tensor(&[1, 1, 4096]));
+        assert!(cost.op(&relu, &[&column], &[&column]) > 4 * cost.op(&relu, &[&row], &[&row]));
+        let wide = tensor(&[1, 1, 1, 1, 1, 4]);
+        assert!(cost.op(&relu, &[&wide], &[&wide]) > 230_000_000);
     }
 }

@@ -33,7 +33,7 @@ mod window;
 pub use build::Build;
 pub use cost::{Cost, program_cost};
 pub use matching::{Class, Found, Match};
-pub use optimize::{Options, Report, optimize};
+pub use optimize::{Options, Report, Strategy, optimize};
 pub use pattern::{Guard, Pattern, PatternError};
 pub use rule::{Apply, Family, Rounding, Rule, RuleSet, table_problems};
 pub use saturate::{Limit, Limits};

@@ -18,7 +18,7 @@ use crate::extract::{self, Candidate, Choice, Problem};
 use crate::graph::Graph;
 use crate::language::ENode;
 use crate::rule::RuleSet;
-use crate::saturate::{Limit, Limits, saturate};
+use crate::saturate::{Limit, Limits, first_found, saturate};
 use crate::window::windows;
 
 /// What is used and how far it goes.
@@ -34,8 +34,28 @@ pub struct Options<'a> {
     pub window: usize,
     /// The version that has every op which rules may make.
     pub opset: Opset,
-    /// Whether what a rule gave is taken even where it is dearer: to test rules.
-    pub prefer_new: bool,
+    /// Which of the ways that rules find is taken.
+    pub strategy: Strategy,
+}
+
+/// Which of the ways that rules find is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// All are kept side by side, and the cheapest whole is taken.
+    #[default]
+    Cheapest,
+    /// In one walk, the first rule that fires on an op replaces it, whether it pays or not: what a
+    /// rewriter without a graph does, to compare with.
+    Greedy,
+    /// As `Cheapest`, but what a rule gave is taken even where it is dearer: to test rules.
+    Forced,
+}
+
+impl Strategy {
+    /// Whether what a rule gave is taken even where it is dearer.
+    fn prefers_new(self) -> bool {
+        self != Self::Cheapest
+    }
 }
 
 /// What was done to a function.
@@ -215,7 +235,11 @@ impl Sweep<'_> {
         self.report.windows += 1;
         for strict in [false, true] {
             let mut loaded = self.load(program, window, strict);
-            let done = saturate(&mut loaded.graph, rules, &self.options.limits);
+            let limits = &self.options.limits;
+            let done = match self.options.strategy {
+                Strategy::Greedy => first_found(&mut loaded.graph, rules, limits),
+                Strategy::Cheapest | Strategy::Forced => saturate(&mut loaded.graph, rules, limits),
+            };
             loaded.graph.give_back(program);
             self.report.nodes += loaded.graph.egraph.total_size() as u64;
             for (&rule, &count) in &done.mistyped {
@@ -317,10 +341,10 @@ impl Sweep<'_> {
         (window, loaded): (&[Node], Loaded),
     ) -> OpResult<bool> {
         let cost = Cost { device: self.options.device, symbols: &program.symbols };
-        let mut chosen = Chosen::of(&loaded, cost, self.options.prefer_new);
+        let mut chosen = Chosen::of(&loaded, cost, self.options.strategy.prefers_new());
         let (choice, after) = extract::extract(&chosen.problem);
         let before = chosen.before;
-        let pays = after < before || self.options.prefer_new;
+        let pays = after < before || self.options.strategy.prefers_new();
         if !pays || !chosen.is_ready(&loaded, &choice) {
             return Ok(false);
         }

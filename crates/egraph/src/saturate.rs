@@ -85,6 +85,25 @@ pub(crate) fn saturate(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -> S
     done
 }
 
+/// Replaces each op by what the first rule that fires on it gives, without looking at what that gives
+/// rise to.
+pub(crate) fn first_found(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -> Saturation {
+    let mut done = Saturation { iterations: 1, ..Saturation::default() };
+    graph.egraph.rebuild();
+    let classes: BTreeSet<Id> = graph.egraph.classes().map(|class| class.id).collect();
+    let mut firsts = Vec::new();
+    for class in classes {
+        let mut found = Vec::new();
+        search(graph, rules, class, (&mut found, &mut Vec::new()));
+        firsts.extend(found.into_iter().next());
+    }
+    if apply(graph, rules, (&firsts, limits), &mut done) {
+        done.limits.insert(Limit::Nodes);
+    }
+    graph.egraph.rebuild();
+    done
+}
+
 /// A replacement of a class, and the position of the rule that found it.
 type Found = (Id, usize, Build);
 

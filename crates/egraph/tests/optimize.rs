@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use mlc_egraph::{
-    Apply, Build, Limit, Limits, Match, Options, Report, Rounding, Rule, RuleSet, optimize,
+    Apply, Build, Limit, Limits, Match, Options, Report, Rounding, Rule, RuleSet, Strategy,
+    optimize,
 };
 use mlc_ir::ops::{Abs, Add, Cond, Exp, Relu};
 use mlc_ir::{
@@ -56,8 +57,14 @@ fn run(program: &mut Program, func: FuncId, window: usize, limits: Limits) -> Re
         rule("growing", &["add"], growing),
     ]);
     let device = device("latency").unwrap();
-    let options =
-        Options { rules: &rules, device, limits, window, opset: Opset::Ios15, prefer_new: false };
+    let options = Options {
+        rules: &rules,
+        device,
+        limits,
+        window,
+        opset: Opset::Ios15,
+        strategy: Strategy::Cheapest,
+    };
     let report = optimize(program, func, &options).unwrap();
     remove_unused(&mut program.functions[func]);
     assert_eq!(verify(program).items(), []);

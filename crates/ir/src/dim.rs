@@ -377,10 +377,38 @@ impl Dim {
                 };
                 Self::Const(if r != 0 && (r < 0) != (*b < 0) { q - 1 } else { q })
             }
-            _ => self
-                .exact_div(other)
-                .unwrap_or_else(|| Self::atom(Atom::FloorDiv(self.clone(), other.clone()))),
+            _ => {
+                if let Some(quotient) = self.exact_div(other) {
+                    return quotient;
+                }
+                let (whole, rest) = self.divided(other);
+                match rest {
+                    // The rest lies in `0..other`.
+                    Self::Const(_) => whole,
+                    rest => whole.add(&Self::atom(Atom::FloorDiv(rest, other.clone()))),
+                }
+            }
         }
+    }
+
+    /// `(q, r)` with `self = q·other + r`. Of a number above 0, the terms that it divides make up `q`, and
+    /// the constant term of `r` lies in `0..other`; otherwise `q` is 0.
+    fn divided(&self, other: &Self) -> (Self, Self) {
+        let (Self::Const(by @ 1..), Some(terms)) = (other, self.terms()) else {
+            return (Self::Const(0), self.clone());
+        };
+        let (mut quotient, mut rest) = (BTreeMap::new(), BTreeMap::new());
+        for (monomial, coefficient) in terms {
+            if monomial.is_empty() {
+                quotient.insert(monomial.clone(), coefficient.div_euclid(*by));
+                rest.insert(monomial, coefficient.rem_euclid(*by));
+            } else if coefficient % by == 0 {
+                quotient.insert(monomial, coefficient / by);
+            } else {
+                rest.insert(monomial, coefficient);
+            }
+        }
+        (Self::from_terms(quotient), Self::from_terms(rest))
     }
 
     /// `⌈self / other⌉`.

@@ -11,9 +11,13 @@ mod dce;
 mod decompress_weights;
 mod dedup_consts;
 mod fold;
+mod hoist;
 mod identity_removal;
 mod inline;
 mod inline_branches;
+mod prune_loops;
+mod select_branches;
+mod single_parts;
 mod unroll_loops;
 
 use std::collections::BTreeSet;
@@ -26,8 +30,12 @@ pub use dce::Dce;
 pub use decompress_weights::DecompressWeights;
 pub use dedup_consts::DedupConsts;
 pub use fold::Fold;
+pub use hoist::Hoist;
 pub use identity_removal::IdentityRemoval;
 pub use inline_branches::InlineBranches;
+pub use prune_loops::PruneLoops;
+pub use select_branches::SelectBranches;
+pub use single_parts::SingleParts;
 pub use unroll_loops::UnrollLoops;
 
 /// The passes of this crate.
@@ -42,16 +50,24 @@ pub const PASSES: PassList = PassList {
             .source(include_str!("dedup_consts.rs")),
         PassEntry::of::<Fold>("What depends on constants alone is a constant.")
             .source(include_str!("fold.rs")),
+        PassEntry::of::<Hoist>("No loop computes the same in every round.")
+            .source(include_str!("hoist.rs")),
         PassEntry::of::<IdentityRemoval>("No op gives back its own operand.")
             .source(include_str!("identity_removal.rs")),
         PassEntry::of::<InlineBranches>("No branch has a constant condition.")
             .source(include_str!("inline_branches.rs")),
+        PassEntry::of::<PruneLoops>("Every loop variable changes and is needed.")
+            .source(include_str!("prune_loops.rs")),
+        PassEntry::of::<SelectBranches>("No branch is a few ops on single elements.")
+            .source(include_str!("select_branches.rs")),
+        PassEntry::of::<SingleParts>("Every split has several parts that are used.")
+            .source(include_str!("single_parts.rs")),
         PassEntry::of::<UnrollLoops>("No short loop has a known number of rounds.")
             .source(include_str!("unroll_loops.rs")),
     ],
     aliases: &[Alias {
         name: "cleanup",
-        pipeline: "fix(identity-removal,fold,inline-branches,unroll-loops,cse),dedup-consts,dce",
+        pipeline: "fix(identity-removal,fold,inline-branches,unroll-loops,cse),prune-loops,hoist,select-branches,single-parts,dedup-consts,dce",
         summary: "No op and no constant that could be left out.",
     }],
 };

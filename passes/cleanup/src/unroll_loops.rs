@@ -44,7 +44,7 @@ pub struct UnrollLoops {
 
 impl Default for UnrollLoops {
     fn default() -> Self {
-        Self { ops: 512, rounds: 128 }
+        Self { ops: 64, rounds: 128 }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mlc_diag::{Diagnostic, Severity, codes, nearest};
-use mlc_egraph::{Limit, Limits, Options, Report, Rule, RuleSet, optimize};
+use mlc_egraph::{Limit, Limits, Options, Report, Rule, RuleSet, Strategy, optimize};
 use mlc_ir::Program;
 use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use mlc_target::Opset;
@@ -16,11 +16,12 @@ use crate::rules::FAMILIES;
 /// Rewrites by rules that say what computes the same: every way is kept side by side, and the cheapest
 /// whole is taken, shared values counted once.
 ///
-/// `cost` says what cheap means: `latency`, `size` or `ane`. `families` and `rules` name what is used,
+/// `cost` says what cheap means: `latency`, `size`, or a class of devices such as `ane`. `families` and `rules` name what is used,
 /// all if both are empty; `files` are read for more, which are tested on `check` programs each. Rules make
 /// only ops of opset `target`. A region is cut into windows of at most
 /// `window` ops; in each at most `iters` rounds are made, `nodes` nodes kept, and `matches` replacements
-/// by one rule. Windows that do not get cheaper stay as they are.
+/// by one rule. Windows that do not get cheaper stay as they are. `greedy` takes what the first rule gives
+/// instead, to compare with.
 ///
 /// ```mlc before
 /// func @f(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
@@ -49,7 +50,9 @@ pub struct Egraph {
     matches: usize,
     /// Most ops of a window.
     window: usize,
-    /// What cheap means: `latency`, `size` or `ane`.
+    /// Replace each op by the first rule that fires, whether it pays or not, in one walk.
+    greedy: bool,
+    /// What cheap means: `latency`, `size`, `ane`, `ane-h17`, `gpu` or `cpu`.
     cost: String,
     /// The system whose ops rules may make.
     target: String,
@@ -70,6 +73,7 @@ impl Default for Egraph {
             nodes: 10_000,
             matches: 2_000,
             window: 400,
+            greedy: false,
             cost: "latency".to_owned(),
             target: Opset::Ios15.to_string(),
             families: Vec::new(),
@@ -111,7 +115,7 @@ impl Pass for Egraph {
             limits,
             window: self.window,
             opset,
-            prefer_new: false,
+            strategy: if self.greedy { Strategy::Greedy } else { Strategy::Cheapest },
         };
         let mut changed = false;
         for func in cx.functions(program) {

@@ -78,3 +78,30 @@ fn unsound_and_broken_rules_are_refused() {
     let refused = folder.refused(2, "opt model.mlc --passes=cleanup --rules my.rules");
     assert!(refused.contains("no pass uses the rules"), "{refused}");
 }
+
+#[test]
+fn costs_choose_between_equal_programs() {
+    let folder = folder();
+    // The sum of parts that change places is one gather, which the engine leaves to other units.
+    let roll = "func @main(%x: tensor<4x6xf32>) -> tensor<4x6xf32> {\n  \
+                %a = slice_by_index %x, [0, 2], [4, 6]\n  %b = slice_by_index %x, [0, 0], [4, 2]\n  \
+                %y = concat [%a, %b] {axis = 1}\n  return %y\n}\n";
+    // A weight that is scaled for one of its users is a second one in the package.
+    let scaled = "func @main(%x: tensor<1x2x8xf32>, %z: tensor<1x2x8xf32>) -> (tensor<1x4x8xf32>, \
+                  tensor<1x4x8xf32>) {\n  %w = const [[[1.0], [2.0]], [[3.0], [4.0]], [[5.0], [6.0]], \
+                  [[7.0], [8.0]]] : tensor<4x2x1xf32>\n  %a = conv %x, %w\n  %b = mul %a, 2.0\n  \
+                  %c = conv %z, %w\n  return %b, %c\n}\n";
+    folder.file("roll.mlc", roll).file("scaled.mlc", scaled);
+    let ops = |file: &str, cost: &str| {
+        folder.line(&format!("opt {file} --passes=egraph --cost {cost}")).ok().stdout
+    };
+    assert!(ops("roll.mlc", "latency").contains("gather"));
+    assert!(ops("roll.mlc", "cpu").contains("gather"));
+    assert!(ops("roll.mlc", "ane").contains("concat"));
+    assert!(!ops("scaled.mlc", "latency").contains("mul"));
+    assert!(ops("scaled.mlc", "size").contains("mul"));
+    let wrong = folder.refused(2, "opt roll.mlc --passes=egraph --cost latencey");
+    assert!(wrong.contains("did you mean `latency`?"), "{wrong}");
+    let unused = folder.refused(2, "opt roll.mlc --passes=cse --cost ane");
+    assert!(unused.contains("no pass counts costs"), "{unused}");
+}

@@ -15,7 +15,7 @@ use mlc_ir::{FuncId, Program, verify};
 use mlc_target::Opset;
 use mlc_target::cost::DEVICES;
 
-use crate::optimize::{Options, optimize};
+use crate::optimize::{Options, Strategy, optimize};
 use crate::rule::{Rule, RuleSet};
 use crate::saturate::Limits;
 
@@ -129,7 +129,7 @@ fn sample(rule: &Rule, before: &Program, seed: u64) -> Outcome {
         limits: Limits { iterations: 3, nodes: 2_000, matches: 100 },
         window: 1_000,
         opset: Opset::Ios26,
-        prefer_new: true,
+        strategy: Strategy::Forced,
     };
     let mut after = before.clone();
     let wrong = |after: &Program, what: String| {

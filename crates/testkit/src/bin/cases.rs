@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser;
 use mlc_driver::Precision;
 use mlc_target::Opset;
+use mlc_testkit::cases::ablation::ablation;
 use mlc_testkit::cases::collect::{Case, Wanted, collect};
 use mlc_testkit::cases::op_counts::{Baseline, op_counts};
 use mlc_testkit::cases::outcome::{Outcome, Reached};
@@ -68,6 +69,9 @@ struct Arguments {
     /// Op counts of another converter, as JSON
     #[arg(long)]
     baseline: Option<PathBuf>,
+    /// Only write what each family of rules is worth, over the models, to this file
+    #[arg(long)]
+    ablation: Option<PathBuf>,
     /// Show every failing case, not eight of a kind, and the ops of those that agree
     #[arg(short, long)]
     verbose: bool,
@@ -101,6 +105,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let cases = collect(&folder, &wanted);
     if cases.is_empty() {
         return Err(format!("there is no such case in {}", folder.display()));
+    }
+    if let Some(path) = &arguments.ablation {
+        let table = ablation(&cases).map_err(|errors| format!("{:?}", errors.items()))?;
+        print!("{table}");
+        std::fs::write(path, table).map_err(|e| format!("{}: {e}", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(packages) = &arguments.packages {
         std::fs::create_dir_all(packages).map_err(|e| format!("{}: {e}", packages.display()))?;

@@ -4,6 +4,7 @@
 //! compared: by the rules that the folder's README states ([`compare`]). What was reached, for each
 //! target and precision, makes a table by family ([`totals`]) and a table by model ([`table`]).
 
+pub mod ablation;
 pub mod calls;
 pub mod collect;
 pub mod compare;

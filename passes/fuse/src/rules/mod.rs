@@ -4,9 +4,12 @@ mod activation;
 mod algebra;
 mod arithmetic;
 mod attention;
+mod broadcast;
 mod cast;
 mod conv;
+mod fill;
 mod gelu;
+mod index;
 mod join;
 mod linear;
 mod norm;
@@ -14,10 +17,12 @@ mod parallel;
 mod rearrange;
 mod rectifier;
 mod reduction;
+mod resize;
 mod shape;
 mod slice;
 mod softmax;
 mod transpose;
+mod views;
 
 use mlc_egraph::Family;
 
@@ -36,6 +41,11 @@ pub const FAMILIES: &[Family] = &[
     slice::FAMILY,
     rearrange::FAMILY,
     cast::FAMILY,
+    views::FAMILY,
+    index::FAMILY,
+    fill::FAMILY,
+    broadcast::FAMILY,
+    resize::FAMILY,
     transpose::FAMILY,
     join::FAMILY,
     linear::FAMILY,
