@@ -1,4 +1,4 @@
-//! How long the optimizer takes for programs of 1,250 to 5,000 ops, with every rule of the project:
+//! How long the optimizer takes for programs of 1,250 to 10,000 ops, with every rule of the project:
 //! `cargo bench -p mlc-egraph`. It must double when the ops do.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints and may stop")]
@@ -79,7 +79,7 @@ fn main() {
     };
     let mut last: Option<f64> = None;
     println!("{:>6} {:>8} {:>10} {:>8} {:>8}", "ops", "after", "ms", "factor", "nodes");
-    for ops in [1250, 2500, 5000] {
+    for ops in [1250, 2500, 5000, 10_000] {
         let (program, func) = program(ops);
         let mut times = Vec::new();
         let (mut after, mut nodes) = (0, 0);

@@ -72,7 +72,7 @@ fn random_programs_keep_their_meaning() {
 /// to rewrite.
 #[test]
 fn optimized_programs_agree() {
-    let (count, first) = (number("MLC_RANDOM_PROGRAMS", 200), number("MLC_RANDOM_SEED", 0));
+    let (count, first) = (number("MLC_RANDOM_PROGRAMS", 1000), number("MLC_RANDOM_SEED", 0));
     let driver = Driver::new(&[]).unwrap();
     let rules =
         mlc_testkit::walk::files(&mlc_testkit::workspace_root().join("testdata/rules"), "mlc");

@@ -12,6 +12,7 @@ pub(super) const FAMILY: Family = Family {
     name: "broadcast",
     source: include_str!("broadcast.rs"),
     rules: &[
+        rule!(Exact, "binary-of-expand", BINARY, binary_of_expand),
         rule!(Exact, "select-of-expand", ["select"], select_of_expand),
         rule!(Exact, "constant-compared", ["less", "less_equal"], constant_compared),
         rule!(Exact, "any-compared", ["cast"], any_compared),

@@ -9,6 +9,7 @@ pub(super) const FAMILY: Family = Family {
     name: "views",
     source: include_str!("views.rs"),
     rules: &[
+        rule!(Exact, "expand-of-expand", ["expand_dims"], expand_of_expand),
         rule!(Exact, "stack-of-one", ["stack"], stack_of_one),
         rule!(Exact, "view-of-split", ["reshape", "expand_dims", "squeeze"], view_of_split),
     ],
