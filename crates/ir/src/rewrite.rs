@@ -19,8 +19,8 @@ pub enum Action {
 /// Walks a function in execution order and rebuilds it.
 ///
 /// Each op is shown once with its operands already replaced, after the ops of its regions. Ops that
-/// the callback builds stand before it. When a replacement changes the type of a value, the types of
-/// the ops that use it are inferred again. Linear in the number of ops.
+/// the callback builds stand before it. When a replacement changes the type of a value or what is
+/// known of its elements, the types of the ops that use it are inferred again. Linear in the number of ops.
 pub struct Rewriter {
     pass: Option<&'static str>,
     map: BTreeMap<Value, Value>,
@@ -94,7 +94,8 @@ impl Rewriter {
                 continue;
             }
             self.map.insert(from, to);
-            if function.values[from].ty != function.values[to].ty {
+            let (old, new) = (&function.values[from], &function.values[to]);
+            if old.ty != new.ty || old.content != new.content {
                 self.mark(to);
             }
             if function.values[to].name.is_none() {
@@ -141,7 +142,7 @@ fn reinfer(program: &mut Program, func: FuncId, node: Node) -> OpResult<Vec<Valu
     let mut changed = Vec::new();
     for (&value, (ty, content)) in results.iter().zip(types) {
         let data = &mut function.values[value];
-        if data.ty != ty {
+        if data.ty != ty || data.content != content {
             changed.push(value);
         }
         data.ty = ty;

@@ -42,11 +42,22 @@ fn walk(cx: &Cx<'_>, value: Value, depth: u32) -> Option<f64> {
         Op::Mul(_) => both(&|a, b| a * b),
         Op::RealDiv(_) if ty.dtype.is_float() => both(&|a, b| a / b),
         Op::FloorDiv(_) => both(&|a, b| (a / b).floor()),
+        // The root of a single is the same whether it is rounded once or twice.
+        Op::Sqrt(_) => operand(0).map(f64::sqrt),
+        Op::Abs(_) => operand(0).map(f64::abs),
+        Op::Square(_) => operand(0).map(|x| x * x),
+        Op::Pow(_) => both(&f64::powf).filter(|_| exact_power(operand(1))),
+        Op::Mod(_) => both(&|a, b| a - (a / b).floor() * b),
         Op::Maximum(_) => both(&f64::max),
         Op::Minimum(_) => both(&f64::min),
         _ => None,
     }?;
     rounded(result, ty.dtype)
+}
+
+/// Whether powers by this exponent are the same number on all machines.
+fn exact_power(exponent: Option<f64>) -> bool {
+    exponent.is_some_and(|n| [0.5, 1.0, 2.0].contains(&n))
 }
 
 /// `x` as a number of that type.

@@ -22,11 +22,36 @@ const IGNORED: &[&str] = &[
     "backward",
 ];
 
+/// Functions of [`Interp::identity`].
+const IDENTITY: &[&str] = &[
+    "__is__",
+    "__isnot__",
+    "is_grad_enabled",
+    "is_autocast_enabled",
+    "is_autocast_cpu_enabled",
+    "is_tracing",
+    "get_autocast_enabled",
+    "is_scripting",
+    "_is_scripting",
+    "enum_name",
+    "enum_value",
+    "_unwrap_optional",
+    "unwrap_optional",
+    "unchecked_unwrap_optional",
+    "TupleIndex",
+    "rangelist",
+    "annotate",
+    "Uninitialized",
+    "__range_length",
+    "__derive_index",
+];
+
 impl Interp<'_, '_, '_> {
     /// Whether a function is computed here for some arguments.
     pub(super) fn is_builtin(&self, op: &str) -> bool {
         let Some(name) = short(op) else { return false };
         IGNORED.contains(&name)
+            || IDENTITY.contains(&name)
             || super::collections::NAMES.contains(&name)
             || super::numbers::is_number_function(name)
             || super::tensors::NAMES.contains(&name)

@@ -126,7 +126,18 @@ impl<'m> Interp<'_, 'm, '_> {
     /// Calls whose arguments are not all values.
     fn special(&mut self, at: u32, path: &str, (args, named): Args<'m>) -> Eval<Option<Item>> {
         Ok(Some(match (path, args) {
-            ("annotate" | "unchecked_cast", [_, value]) => self.eval(value)?,
+            ("annotate" | "unchecked_cast", [ty, value]) => {
+                let item = self.eval(value)?;
+                // A tensor where a number is wanted is written as a cast.
+                let number = match ty.path().filter(|_| item.tensor().is_some()).as_deref() {
+                    Some("int") => self.int_of(&item),
+                    Some("float") => self.float_of(&item),
+                    Some("number") => self.scalar_of(&item),
+                    Some("bool") => self.bool_of(&item),
+                    _ => Ok(item),
+                };
+                self.settle(number, at, "annotate")
+            }
             ("uninitialized", _) => Item::absent(
                 mlc_diag::codes::INVALID_GRAPH,
                 "a value is used that was never set",

@@ -53,6 +53,10 @@ pub(super) const NAMES: &[&str] = &[
     "lower",
     "upper",
     "strip",
+    "lstrip",
+    "rstrip",
+    "find",
+    "rfind",
     "split",
     "join",
     "replace",
@@ -528,9 +532,19 @@ impl Interp<'_, '_, '_> {
             ("__contains__", Some(other)) => Item::bool(text.contains(other)),
             ("startswith", Some(other)) => Item::bool(text.starts_with(other)),
             ("endswith", Some(other)) => Item::bool(text.ends_with(other)),
+            // Over the whole text alone, which is what the two further arguments say then.
+            ("find" | "rfind", Some(other)) if is_whole(text, &args[2..]) => {
+                let at = if name == "find" { text.find(other) } else { text.rfind(other) };
+                Item::int(at.map_or(-1, |at| text[..at].chars().count() as i64))
+            }
+            ("count", Some(other)) if !other.is_empty() && is_whole(text, &args[2..]) => {
+                Item::int(text.matches(other).count() as i64)
+            }
             ("lower", _) => Item::str(text.to_lowercase()),
             ("upper", _) => Item::str(text.to_uppercase()),
             ("strip", None) => Item::str(text.trim()),
+            ("lstrip", None) => Item::str(text.trim_start()),
+            ("rstrip", None) => Item::str(text.trim_end()),
             ("str", _) => Item::str(text),
             ("format", _) => {
                 let mut rest = args[1..].iter();
@@ -566,6 +580,17 @@ impl Interp<'_, '_, '_> {
             _ => return None,
         }))
     }
+}
+
+/// Whether these are the bounds of a whole text: none, or 0 and -1 or its length.
+fn is_whole(text: &str, bounds: &[Item]) -> bool {
+    let count = text.chars().count() as i64;
+    let at = |item: &Item| match item {
+        Item::Val(Val::Int(Dim::Const(n))) => Some(*n),
+        _ => None,
+    };
+    bounds.first().is_none_or(|first| at(first) == Some(0))
+        && bounds.get(1).is_none_or(|end| at(end).is_some_and(|n| n == -1 || n >= count))
 }
 
 /// A place in a sequence of `len` items.
