@@ -296,6 +296,9 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Package")]
 pub(crate) struct PackageArgs {
+    /// Hold no more memory than this, mapped pages of files not counted: 500M, 4G; what needs more fails
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_memory: Option<String>,
     /// Set author, license, version, description, or a key of your own
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set_metadata: Vec<String>,

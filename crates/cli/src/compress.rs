@@ -56,7 +56,7 @@ fn positive(flag: &str, number: f64) -> Result<f64, Diagnostics> {
 
 fn goal(args: &CompressArgs) -> Result<Goal, Diagnostics> {
     if let Some(text) = &args.max_bytes {
-        return Ok(Goal::Budget(Budget::Bytes(size(text)?)));
+        return Ok(Goal::Budget(Budget::Bytes(size("--max-bytes", text)?)));
     }
     if let Some(bits) = args.bits {
         return Ok(Goal::Budget(Budget::Bits(positive("--bits", bits)?)));
@@ -68,7 +68,7 @@ fn goal(args: &CompressArgs) -> Result<Goal, Diagnostics> {
 }
 
 /// `50M` and the like; units are powers of a thousand.
-fn size(text: &str) -> Result<u64, Diagnostics> {
+pub(crate) fn size(flag: &str, text: &str) -> Result<u64, Diagnostics> {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let unit = match text[end..].trim_end_matches(['b', 'B']) {
         "" => Some(1.0),
@@ -80,7 +80,7 @@ fn size(text: &str) -> Result<u64, Diagnostics> {
     let number = text[..end].trim().parse::<f64>().ok().filter(|x| x.is_finite() && *x > 0.0);
     match (number, unit) {
         (Some(number), Some(unit)) => Ok((number * unit) as u64),
-        _ => Err(bad("--max-bytes", format!("`{text}` is no size"))
+        _ => Err(bad(flag, format!("`{text}` is no size"))
             .help("write 500000, 500k, 50M or 2G")
             .into()),
     }

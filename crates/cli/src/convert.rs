@@ -11,6 +11,7 @@ use mlc_driver::{
 
 use crate::Outcome;
 use crate::args::{ConvertArgs, FeatureArgs, RewritingArgs, Shared, StatesArg};
+use crate::compress::size;
 use crate::opt::{run_options, table};
 use crate::progress::Shower;
 use crate::render::{Output, say};
@@ -199,6 +200,8 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     options.verify = if check.no_verify { None } else { Some(check.verify.unwrap_or(1)) };
     options.force_verify = check.verify.is_some();
     options.seed = check.seed;
+    options.max_memory =
+        package.max_memory.as_deref().and_then(|text| taken.one(size("--max-memory", text)));
     options.force = package.force;
     options.dry_run = package.dry_run;
     options.no_record = package.no_record;
@@ -238,6 +241,9 @@ pub(crate) fn convert(
             }
         }
         table(&args.program.run, &report.runs, report.cut);
+        if args.program.run.time_passes {
+            say(&summary::stages(&report.stages));
+        }
         for line in tables::rewrites(&report.rewrites).lines() {
             say(line);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mlc_driver::{ConvertReport, FeatureReport, Tolerance};
+use mlc_driver::{ConvertReport, FeatureReport, Stages, Tolerance};
 
 /// `102.4 MB`
 pub(crate) fn bytes(n: u64) -> String {
@@ -151,6 +151,19 @@ fn verify(report: &ConvertReport) -> String {
     };
     let verdict = if verify.agrees { "ok" } else { "no" };
     format!("verify    {inputs}, {figure}, max |Δ| {:.1e}: {verdict}", worst.max_abs)
+}
+
+/// One line about how long the stages took.
+pub(crate) fn stages(stages: &Stages) -> String {
+    let ms = |seconds: f64| seconds * 1e3;
+    format!(
+        "stages (ms): import {:.2}, reference {:.2}, passes {:.2}, verify {:.2}, emission {:.2}",
+        ms(stages.import),
+        ms(stages.reference),
+        ms(stages.passes),
+        ms(stages.verify),
+        ms(stages.emission)
+    )
 }
 
 /// Most memory this process has held, in bytes, where the system tells.

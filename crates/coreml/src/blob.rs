@@ -18,4 +18,4 @@ mod writer;
 pub use pack::{BitWidth, PackError, pack, unpack};
 pub use reader::{Blob, BlobReadError, BlobReader, Blobs};
 pub use spec::{BlobSpec, BlobSpecError};
-pub use writer::{BlobDigest, BlobWriteError, BlobWriter, FinishedBlobs, digest_of};
+pub use writer::{BlobDigest, BlobWriteError, BlobWriter, FinishedBlobs};

@@ -1,6 +1,7 @@
 //! `mlc convert`: a model in, a package out.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use mlc_coreml::emit::EmitOptions;
 use mlc_coreml::interface::ModelMetadata;
@@ -19,6 +20,7 @@ use crate::feature::{FeatureReport, features};
 use crate::interface::{InterfaceOptions, Pinned};
 use crate::levels::Levels;
 use crate::lowered::{Lowered, Request};
+use crate::memory::Cap;
 use crate::opt::PassRunReport;
 use crate::reference::{self, Reference, Runner};
 use crate::rewriting::{Rewriting, RewrittenOp};
@@ -115,6 +117,8 @@ pub struct ConvertOptions {
     pub seed: u64,
     /// Severities.
     pub levels: Levels,
+    /// Bytes that the process may hold and no file backs; any number if `None`.
+    pub max_memory: Option<u64>,
     /// Replace what is at the output.
     pub force: bool,
     /// Do everything but write.
@@ -154,6 +158,7 @@ impl ConvertOptions {
             tolerance: None,
             seed: 0,
             levels: Levels::default(),
+            max_memory: None,
             force: false,
             dry_run: false,
             no_record: false,
@@ -173,6 +178,33 @@ pub struct TargetReport {
     pub needs: String,
     /// Why no lower one does.
     pub because: Vec<String>,
+}
+
+/// Seconds that the stages of a conversion took.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Stages {
+    /// Reading the source and lowering it to the IR.
+    pub import: f64,
+    /// Running the source in the evaluator.
+    pub reference: f64,
+    /// Passes, with those that were tried for versions of Core ML that do not hold the program.
+    pub passes: f64,
+    /// Running the result in the evaluator and comparing.
+    pub verify: f64,
+    /// Writing.
+    pub emission: f64,
+}
+
+/// Takes the time from one stage to the next.
+struct Watch(Instant);
+
+impl Watch {
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = now.duration_since(self.0).as_secs_f64();
+        self.0 = now;
+        seconds
+    }
 }
 
 /// What a conversion did.
@@ -227,6 +259,8 @@ pub struct ConvertReport {
     pub weights: Vec<WeightRow>,
     /// Passes that `bisect_limit` left out.
     pub cut: usize,
+    /// How long it took.
+    pub stages: Stages,
     /// Warnings and notes.
     #[serde(skip)]
     pub diagnostics: Diagnostics,
@@ -244,6 +278,7 @@ impl Driver {
     ) -> Result<ConvertReport, Diagnostics> {
         check_output(options)?;
         observer.start("read", 0, 4);
+        let (mut stages, mut watch) = (Stages::default(), Watch(Instant::now()));
         let asked = options.interface.by_source_names();
         let lowering = LowerOptions {
             states: options.states,
@@ -260,12 +295,19 @@ impl Driver {
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         let pinned = interface::apply(&mut source, &main, &asked)?;
+        stages.import = watch.lap();
+        let cap = Cap::new(options.max_memory);
+        cap.check("reading the model")?;
         let measured = measure(&source, (&main, &pinned), options, &mut notes)?;
+        stages.reference = watch.lap();
         let runs = measured.as_ref().map(|measured| &measured.reference);
         let request = Request { options, main: &main, pinned: &pinned, runs };
         let lowered = self.lower(&source, request, observer)?;
         notes.extend(lowered.report.diagnostics.clone());
         notes.extend(interface::single_features(&lowered.program, &main, lowered.opset));
+        stages.passes = watch.lap();
+        cap.check("running the passes")?;
+        cap.check_writing(&lowered.program)?;
         let verified = match &measured {
             Some(measured) => compare(&source, measured, &lowered.program, options, &mut notes)?,
             None => None,
@@ -279,8 +321,11 @@ impl Driver {
         for wanted in &options.explain_rewrites {
             report.rewrites.extend(self.rewritten(&lowered.program, wanted)?);
         }
+        stages.verify = watch.lap();
         observer.start("write", 3, 4);
         self.write(&source, &lowered, options, &mut report)?;
+        stages.emission = watch.lap();
+        report.stages = stages;
         Ok(report)
     }
 
@@ -336,6 +381,9 @@ fn check_output(options: &ConvertOptions) -> Result<(), Diagnostics> {
 /// Successive calls that a program with states is compared on.
 const STATE_STEPS: usize = 4;
 
+/// Seconds that comparing may take unasked.
+const LONGEST: f64 = 60.0;
+
 /// Seconds that may be spent on sizes beside the default one.
 const OTHER_SIZES: f64 = 10.0;
 
@@ -362,13 +410,27 @@ fn measure(
     let function = &source.functions[func];
     let one = forecast::verify_seconds(source, function, &Sizes::default());
     let seconds = samples.max(1) as f64 * one;
-    if seconds > 60.0 && !options.force_verify && !automatic {
+    if seconds > LONGEST && !options.force_verify && !automatic {
         let message = format!("comparing with the source would take about {seconds:.0} s (±×3)");
         notes.push(
             Diagnostic::new(codes::VERIFY_SKIPPED, message)
                 .help("`--verify` compares all the same")
                 .fix("--verify"),
         );
+        return Ok(None);
+    }
+    let memory = forecast::evaluation_bytes(source, function, &Sizes::default());
+    if Cap::new(options.max_memory).forbids(memory) {
+        let megabytes = memory.div_ceil(1_000_000);
+        let message = format!(
+            "comparing with the source would take about {megabytes} MB, `--max-memory` allows less"
+        );
+        if options.force_verify || automatic {
+            return Err(Diagnostic::new(codes::RESOURCE_LIMIT, message)
+                .help("allow more with `--max-memory SIZE`, or compare nothing with `--no-verify`")
+                .into());
+        }
+        notes.push(Diagnostic::new(codes::VERIFY_SKIPPED, message).help("allow more memory"));
         return Ok(None);
     }
     // States are kept in half precision whatever the program computes in, which shows from the
@@ -485,6 +547,7 @@ fn describe(
         runs: PassRunReport::of(&lowered.report),
         weights: rows(&lowered.report),
         cut: lowered.report.cut,
+        stages: Stages::default(),
         diagnostics: Diagnostics::new(),
     }
 }

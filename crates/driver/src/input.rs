@@ -11,7 +11,7 @@ use mlc_coreml::emit::EmitOptions;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
 use mlc_ir::{Op, Program};
 use mlc_target::Opset;
-use mlc_tensor::Tensor;
+use mlc_tensor::{MappedFile, Tensor};
 use mlc_tensorflow::ReadOptions;
 use mlc_text::{ParseOptions, Spans};
 use mlc_torch::lower::{LowerOptions, StateMode};
@@ -481,13 +481,17 @@ pub(crate) fn constants(program: &Program) -> impl Iterator<Item = &Tensor> {
     used.into_iter().filter_map(|id| program.consts.try_get(id))
 }
 
-/// BLAKE3 digest of a file, streamed.
+/// BLAKE3 digest of a file, in windows and on all cores.
 fn digest_of(path: &Path) -> Result<String, Diagnostics> {
+    const WINDOW: usize = 8 << 20;
+    let failed = |e| file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}"));
+    let file = MappedFile::open_large(path).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(File::open(path).map_err(|e| {
-            file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}"))
-        })?)
-        .map_err(|e| file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}")))?;
+    let len = usize::try_from(file.len()).unwrap_or(usize::MAX);
+    for start in (0..len).step_by(WINDOW) {
+        let window = start..len.min(start + WINDOW);
+        hasher.update_rayon(&file.range(window.clone()).map_err(failed)?);
+        file.release(window);
+    }
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -21,6 +21,7 @@ mod levels;
 mod lowered;
 mod lowering;
 mod masks;
+mod memory;
 mod npy;
 mod opt;
 mod output;
@@ -51,7 +52,7 @@ pub use compare::{Distance, Tolerance, distance};
 pub use compress::{
     Budget, CompressOptions, CompressReport, CurvePoint, Goal, Recipe, Rule, WeightRow, csv,
 };
-pub use convert::{AUTO_DB, ConvertOptions, ConvertReport, Precision, TargetReport};
+pub use convert::{AUTO_DB, ConvertOptions, ConvertReport, Precision, Stages, TargetReport};
 pub use feature::{FeatureReport, FlexibleReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
 pub use input::{Kind, Loaded, Origin, SourceOptions, sniff};

@@ -96,7 +96,8 @@ impl Driver {
         if let Some(recipe) = &options.recipe {
             plan.rest = plan.rest.then(Pipeline::parse(&recipe.pipeline(None))?);
         }
-        let mut lowered = match &options.run {
+        let watched = options.run.as_ref().filter(|run| !run.is_plain());
+        let mut lowered = match watched {
             None => self.search(source, (&plan, request), observer),
             Some(run) => self.watched(source, (&plan, request, run), observer),
         }?;
@@ -140,7 +141,9 @@ impl Driver {
         let options = request.options;
         let mut program = plan.program.clone();
         let mut report = plan.done.as_ref().map_or_else(Report::default, |(_, done)| done.clone());
+        let timing = options.run.as_ref().is_some_and(|run| run.timing);
         let ran = PassManager::new(self.passes())
+            .options(RunOptions { timing, ..RunOptions::default() })
             .observer(observer)
             .run(&plan.rest, &mut program)
             .map_err(|failure| failure.diagnostics)?;
@@ -149,7 +152,7 @@ impl Driver {
         let attempt = |opset| {
             let back = pipeline::legalization(opset, options.preset)?;
             let package = EmitOptions { opset, ..source.package.clone() };
-            let (legal, later) = self.legalize(&program, &back, &package)?;
+            let (legal, later) = self.legalize(&program, (&back, timing), &package)?;
             let other = request.pinned.check(&legal, request.main, opset);
             if other.has_errors() {
                 return Err(other);
@@ -225,11 +228,12 @@ impl Driver {
     fn legalize(
         &self,
         program: &Program,
-        pipeline: &Pipeline,
+        (pipeline, timing): (&Pipeline, bool),
         package: &EmitOptions,
     ) -> Result<(Program, Report), Diagnostics> {
         let mut legal = program.clone();
         let report = PassManager::new(self.passes())
+            .options(RunOptions { timing, ..RunOptions::default() })
             .run(pipeline, &mut legal)
             .map_err(|failure| failure.diagnostics)?;
         let found = mlc_coreml::emit::check(&legal, package);

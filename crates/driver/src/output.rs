@@ -25,7 +25,6 @@ pub fn write_text(path: &Path, bytes: &[u8], force: bool) -> Result<(), Diagnost
     check_output(path, force)?;
     let mut file = temporary(path).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
 }

@@ -226,17 +226,7 @@ fn widen(seen: &RefCell<Seen>, name: &str, array: &Array) {
     if !array.dtype().is_float() {
         return;
     }
-    let Ok(values) = array.to_f32s() else { return };
-    let (mut lo, mut hi) = (f32::INFINITY, f32::NEG_INFINITY);
-    for x in values {
-        let finite = x.is_finite();
-        lo = if finite { lo.min(x) } else { lo };
-        hi = if finite { hi.max(x) } else { hi };
-    }
-    if lo > hi {
-        return;
-    }
-    let (lo, hi) = (f64::from(lo), f64::from(hi));
+    let Ok(Some((lo, hi))) = array.finite_range() else { return };
     let mut seen = seen.borrow_mut();
     match seen.get_mut(name) {
         Some(range) => *range = (range.0.min(lo), range.1.max(hi)),

@@ -1,8 +1,8 @@
 //! Tensors with their elements in memory.
 
-use candle_core::{DType as Storage, Device, Tensor as Candle};
+use candle_core::{CpuStorage, DType as Storage, Device, Storage as Backing, Tensor as Candle};
 use half::{bf16, f16};
-use mlc_tensor::{DType, DTypeKind, Tensor, round_to_odd};
+use mlc_tensor::{DType, DTypeKind, Span, Tensor, round_to_halves, round_to_odd};
 
 use crate::kernel::EvalError;
 
@@ -54,7 +54,11 @@ impl Array {
     pub fn new(dtype: DType, data: Candle) -> Result<Self, EvalError> {
         let wide = storage_of(dtype)?;
         let data = match dtype {
-            DType::F16 => data.to_dtype(Storage::F32)?.to_dtype(Storage::F16)?.to_dtype(wide)?,
+            DType::F16 => {
+                let mut numbers = data.to_dtype(Storage::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                round_to_halves(&mut numbers);
+                Candle::from_vec(numbers, data.dims(), &Device::Cpu)?
+            }
             DType::Bf16 => data.to_dtype(Storage::F32)?.to_dtype(Storage::BF16)?.to_dtype(wide)?,
             DType::F8E4M3 | DType::F8E5M2 => {
                 return Err(EvalError::unsupported(format!("{dtype} results cannot be evaluated")));
@@ -103,7 +107,7 @@ impl Array {
             return Err(EvalError::internal(format!("floats for an array of {dtype}")));
         }
         match dtype {
-            DType::F16 => values.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
+            DType::F16 => round_to_halves(&mut values),
             DType::Bf16 => values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
             _ => {}
         }
@@ -152,10 +156,7 @@ impl Array {
             Storage::I64 | Storage::U8 => Self::from_i64s(dtype, &shape, tensor.to_i64s()?),
             Storage::F64 => Self::from_f64s(dtype, &shape, tensor.to_f64s()?),
             _ => {
-                let bytes = tensor.cast(DType::F32)?;
-                let bytes = bytes.bytes()?;
-                let values =
-                    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                let values = tensor.to_f32s()?;
                 Ok(Self { dtype, data: Candle::from_vec(values, &shape[..], &Device::Cpu)? })
             }
         }
@@ -223,6 +224,21 @@ impl Array {
     /// Candle's.
     pub fn to_f32s(&self) -> Result<Vec<f32>, EvalError> {
         Ok(self.data.flatten_all()?.to_dtype(Storage::F32)?.to_vec1()?)
+    }
+
+    /// The least and the greatest finite element of floats, if there is one.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn finite_range(&self) -> Result<Option<(f64, f64)>, EvalError> {
+        let (storage, layout) = self.data.storage_and_layout();
+        let span = match (&*storage, layout.contiguous_offsets()) {
+            (Backing::Cpu(CpuStorage::F32(all)), Some((start, end))) => {
+                Span::of_singles(&all[start..end])
+            }
+            _ => Span::of_singles(&self.to_f32s()?),
+        };
+        Ok((span.lo <= span.hi).then_some((span.lo, span.hi)))
     }
 
     /// The elements as doubles, in row-major order.

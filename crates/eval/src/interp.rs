@@ -48,6 +48,10 @@ pub type States = BTreeMap<String, Array>;
 /// Sees each op's results as they are made.
 pub type Observer<'o> = dyn FnMut(Value, &EvalValue) + 'o;
 
+/// Elements from which on a constant is made where it is used and not kept, so that one op's weights are
+/// in memory and not those of all.
+const LATE: usize = 1 << 12;
+
 /// Runs one function of a program.
 pub struct Evaluator<'e> {
     program: &'e Program,
@@ -75,7 +79,8 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    /// Shows each result to `observer` as it is made.
+    /// Shows each result to `observer` as it is made; large constants are made for each op that takes
+    /// them.
     #[must_use]
     pub fn observed(mut self, observer: impl FnMut(Value, &EvalValue) + 'e) -> Self {
         self.observer = Some(Box::new(observer));
@@ -200,6 +205,9 @@ impl<'e> Evaluator<'e> {
         self.depth += 1;
         for &node in &data.nodes {
             let node = &function.nodes[node];
+            if self.late(&node.op).is_some() {
+                continue;
+            }
             let outputs = self.run_node(node, states).map_err(|error| match error {
                 error @ (EvalError::InOp { .. } | EvalError::BadInput(_)) => error,
                 error => EvalError::InOp {
@@ -219,13 +227,33 @@ impl<'e> Evaluator<'e> {
             }
         }
         self.depth -= 1;
-        data.results.iter().map(|&result| self.get(result).cloned()).collect()
+        data.results.iter().map(|&result| self.get(result)).collect()
     }
 
-    fn get(&self, value: Value) -> Result<&EvalValue, EvalError> {
-        self.values[value.index()]
-            .as_ref()
-            .ok_or_else(|| EvalError::internal(format!("{value:?} has no value")))
+    /// The constant that `op` stands for, if it is made late.
+    fn late(&self, op: &Op) -> Option<&'e Tensor> {
+        let Op::Const(payload) = op else { return None };
+        self.program.consts.try_get(payload.value).filter(|tensor| tensor.count() >= LATE)
+    }
+
+    fn get(&mut self, value: Value) -> Result<EvalValue, EvalError> {
+        if let Some(known) = &self.values[value.index()] {
+            return Ok(known.clone());
+        }
+        let function = self.function;
+        let late = function.def(value).and_then(|(_, data)| self.late(&data.op));
+        let tensor = late.ok_or_else(|| EvalError::internal(format!("{value:?} has no value")))?;
+        let made = EvalValue::from(Array::from_tensor(tensor)?);
+        tensor.release();
+        check_result(function.ty(value), &made)?;
+        if let Some(observer) = &mut self.observer {
+            observer(value, &made);
+        }
+        if self.depth > 1 {
+            // Regions run again and again.
+            self.values[value.index()] = Some(made.clone());
+        }
+        Ok(made)
     }
 
     fn release(&mut self, node: &NodeData) {
@@ -246,7 +274,7 @@ impl<'e> Evaluator<'e> {
     fn run_node(&mut self, node: &NodeData, states: &mut States) -> Result<Outputs, EvalError> {
         let slots = node.operands.slots();
         let operands = (0..slots)
-            .map(|i| node.operands.slot(i).iter().map(|&v| self.get(v).cloned()).collect())
+            .map(|i| node.operands.slot(i).iter().map(|&v| self.get(v)).collect())
             .collect::<Result<Vec<Vec<_>>, _>>()?;
         let function = self.function;
         let mut cx = KernelCx { evaluator: self, function, node, operands, states };

@@ -67,6 +67,22 @@ impl Default for RunOptions {
     }
 }
 
+impl RunOptions {
+    /// Whether passes run as they would without these options: nothing is left out, shown, written or
+    /// checked beyond the usual. Times may be taken.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.skip.is_empty()
+            && self.stop_after.is_none()
+            && self.bisect_limit.is_none()
+            && self.print_before == PrintWhen::Never
+            && self.print_after == PrintWhen::Never
+            && self.dump_dir.is_none()
+            && self.verify_each == VerifyEach::Changed
+            && self.reproducer.is_none()
+    }
+}
+
 /// One run of one pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PassRun {

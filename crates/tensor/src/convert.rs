@@ -1,6 +1,8 @@
 //! Elements to and from numbers, and casts over runs of bytes.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use rayon::prelude::*;
 
 use crate::dtype::{DType, DTypeKind};
 
@@ -170,45 +172,121 @@ pub(crate) fn castable(from: DType, to: DType) -> bool {
 
 /// Casts `count` elements of `bytes`; the caller has checked lengths and [`castable`].
 pub(crate) fn cast(from: DType, to: DType, bytes: &[u8], count: usize) -> Vec<u8> {
-    if from == to {
-        return bytes.to_vec();
-    }
+    let mut out = vec![0; count * to.size().unwrap_or(1)];
+    cast_into(from, to, bytes, &mut out);
+    out
+}
+
+/// Casts the elements of `bytes`, as many as `out` holds.
+pub(crate) fn cast_into(from: DType, to: DType, bytes: &[u8], out: &mut [u8]) {
+    use DType::{Bf16, F16, F32, F64, I32, I64};
     match (from, to) {
-        (DType::F32, DType::F16) => bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .flat_map(|b| {
-                let x = f32::from_le_bytes(*b);
-                finite(f16::from_f32(x), x.is_finite()).to_le_bytes()
-            })
-            .collect(),
-        (DType::F16, DType::F32) => bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .flat_map(|b| f16::from_le_bytes(*b).to_f32().to_le_bytes())
-            .collect(),
-        (DType::Bf16, DType::F32) => bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .flat_map(|b| bf16::from_le_bytes(*b).to_f32().to_le_bytes())
-            .collect(),
-        _ => {
-            let mut out = Vec::with_capacity(count * to.size().unwrap_or(1));
-            for i in 0..count {
-                if from.kind() == DTypeKind::Complex {
-                    let half = if from == DType::C64 { DType::F32 } else { DType::F64 };
-                    let part = if to == DType::C64 { DType::F32 } else { DType::F64 };
-                    store(part, load(half, bytes, 2 * i), &mut out);
-                    store(part, load(half, bytes, 2 * i + 1), &mut out);
-                } else {
-                    store(to, load(from, bytes, i), &mut out);
-                }
-            }
-            out
+        _ if from == to => out.copy_from_slice(&bytes[..out.len()]),
+        (F32, F16) => halves(bytes, out, f32::from_le_bytes),
+        (Bf16, F16) => halves(bytes, out, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
+        (F64, F16) => halves(bytes, out, |b: [u8; 8]| {
+            let x = f64::from_le_bytes(b);
+            // Beyond the range of f32 as well, finite stays finite.
+            let y = round_to_odd(x);
+            if x.is_finite() { y.clamp(f32::MIN, f32::MAX) } else { y }
+        }),
+        (F16, F32) => singles(bytes, out),
+        (Bf16, F32) => {
+            each(bytes, out, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32().to_le_bytes());
         }
+        (F32, F64) => {
+            each(bytes, out, |b: [u8; 4]| f64::from(f32::from_le_bytes(b)).to_le_bytes());
+        }
+        (F64, F32) => each(bytes, out, |b: [u8; 8]| {
+            let x = f64::from_le_bytes(b);
+            let kept = if x.is_finite() { x.clamp(f32::MIN.into(), f32::MAX.into()) } else { x };
+            (kept as f32).to_le_bytes()
+        }),
+        (I64, I32) => each(bytes, out, |b: [u8; 8]| {
+            let x = i64::from_le_bytes(b).clamp(i32::MIN.into(), i32::MAX.into());
+            (x as i32).to_le_bytes()
+        }),
+        _ => one_by_one(from, to, bytes, out),
+    }
+}
+
+/// One element after the other, with the widest instructions that the machine has.
+fn each<const N: usize, const M: usize>(
+    bytes: &[u8],
+    out: &mut [u8],
+    one: impl Fn([u8; N]) -> [u8; M],
+) {
+    let (from, to) = (bytes.as_chunks::<N>().0, out.as_chunks_mut::<M>().0);
+    pulp::Arch::new().dispatch(|| {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = one(*from));
+    });
+}
+
+/// The greatest finite half.
+const HALF_MAX: f32 = 65504.0;
+
+/// Elements converted at a time by way of singles.
+const LANE: usize = 256;
+
+/// Halves of what `load` makes singles of, which may be rounded to odd.
+fn halves<const N: usize>(bytes: &[u8], out: &mut [u8], load: impl Fn([u8; N]) -> f32) {
+    let mut wide = [0f32; LANE];
+    let mut narrow = [f16::ZERO; LANE];
+    let pieces = out.chunks_mut(2 * LANE).zip(bytes.as_chunks::<N>().0.chunks(LANE));
+    for (out, from) in pieces {
+        let (wide, narrow) = (&mut wide[..from.len()], &mut narrow[..from.len()]);
+        pulp::Arch::new().dispatch(|| {
+            for (to, from) in wide.iter_mut().zip(from) {
+                let x = load(*from);
+                // What is finite stays so.
+                *to = if x.is_finite() { x.clamp(-HALF_MAX, HALF_MAX) } else { x };
+            }
+        });
+        narrow.convert_from_f32_slice(wide);
+        let to = out.as_chunks_mut::<2>().0;
+        to.iter_mut().zip(narrow).for_each(|(to, x)| *to = x.to_le_bytes());
+    }
+}
+
+/// Rounds each number to the nearest half, ties to even; what is beyond them becomes infinite.
+pub fn round_to_halves(numbers: &mut [f32]) {
+    numbers.par_chunks_mut(1 << 14).for_each(|piece| {
+        let mut narrow = [f16::ZERO; LANE];
+        for part in piece.chunks_mut(LANE) {
+            let narrow = &mut narrow[..part.len()];
+            narrow.convert_from_f32_slice(part);
+            narrow.convert_to_f32_slice(part);
+        }
+    });
+}
+
+fn singles(bytes: &[u8], out: &mut [u8]) {
+    let mut wide = [0f32; LANE];
+    let mut narrow = [f16::ZERO; LANE];
+    let pieces = out.chunks_mut(4 * LANE).zip(bytes.as_chunks::<2>().0.chunks(LANE));
+    for (out, from) in pieces {
+        let (wide, narrow) = (&mut wide[..from.len()], &mut narrow[..from.len()]);
+        narrow.iter_mut().zip(from).for_each(|(to, b)| *to = f16::from_le_bytes(*b));
+        narrow.convert_to_f32_slice(wide);
+        let to = out.as_chunks_mut::<4>().0;
+        to.iter_mut().zip(wide).for_each(|(to, x)| *to = x.to_le_bytes());
+    }
+}
+
+fn one_by_one(from: DType, to: DType, bytes: &[u8], out: &mut [u8]) {
+    let size = to.size().unwrap_or(1);
+    let mut made = Vec::with_capacity(size);
+    for (i, out) in out.chunks_exact_mut(size).enumerate() {
+        made.clear();
+        if from.kind() == DTypeKind::Complex {
+            let half = if from == DType::C64 { DType::F32 } else { DType::F64 };
+            let part = if to == DType::C64 { DType::F32 } else { DType::F64 };
+            store(part, load(half, bytes, 2 * i), &mut made);
+            store(part, load(half, bytes, 2 * i + 1), &mut made);
+        } else {
+            store(to, load(from, bytes, i), &mut made);
+        }
+        out.copy_from_slice(&made);
     }
 }
 

@@ -12,11 +12,14 @@
 mod convert;
 mod dtype;
 mod map;
+mod reader;
 mod recipe;
+mod span;
 mod tensor;
 
-pub use convert::round_to_odd;
+pub use convert::{round_to_halves, round_to_odd};
 pub use dtype::{DType, DTypeKind};
 pub use map::MappedFile;
 pub use recipe::{Recipe, ZipOp};
+pub use span::Span;
 pub use tensor::{Source, Tensor, TensorError};

@@ -5,10 +5,16 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::convert;
 use crate::dtype::DType;
 use crate::map::MappedFile;
+use crate::reader::{self, Reader};
 use crate::recipe::{Recipe, ZipOp, broadcast, row_major};
+
+/// Bytes that are made and written at a time.
+const WINDOW: usize = 4 << 20;
 
 /// What can be wrong with a tensor.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -45,12 +51,22 @@ pub enum TensorError {
         /// To.
         to: DType,
     },
+    /// A file cannot be read.
+    #[error("cannot be read: {what}")]
+    Unreadable {
+        /// What the system says.
+        what: String,
+    },
     /// Operand shapes do not fit the recipe.
     #[error("{what}")]
     BadRecipe {
         /// What does not fit.
         what: String,
     },
+}
+
+pub(crate) fn unreadable(error: &io::Error) -> TensorError {
+    TensorError::Unreadable { what: error.to_string() }
 }
 
 /// Where the bytes of a tensor come from.
@@ -125,7 +141,7 @@ impl Tensor {
         shape: &[u64],
     ) -> Result<Self, TensorError> {
         let needed = byte_len(dtype, shape)?;
-        let found = (file.bytes().len() as u64).saturating_sub(offset);
+        let found = file.len().saturating_sub(offset);
         if needed > found {
             return Err(TensorError::TooShort { dtype, shape: shape.to_vec(), needed, found });
         }
@@ -442,22 +458,26 @@ impl Tensor {
         match &self.0.source {
             Source::Mapped { file, offset } => {
                 let start = *offset as usize;
-                Ok(Cow::Borrowed(&file.bytes()[start..start + len]))
+                file.range(start..start + len).map_err(|error| unreadable(&error))
             }
             Source::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
             Source::Splat(element) => Ok(Cow::Owned(element.repeat(self.count()))),
-            Source::Random { seed, scale } => {
-                Ok(Cow::Owned(random(self.dtype(), self.count(), *seed, f64::from_bits(*scale))))
-            }
+            Source::Random { seed, scale } => Ok(Cow::Owned(random(
+                self.dtype(),
+                0..self.count() as u64,
+                *seed,
+                f64::from_bits(*scale),
+            ))),
             Source::Recipe(recipe) => match &**recipe {
                 Recipe::Reshape(of) => of.bytes(),
-                recipe => Ok(Cow::Owned(recipe.make(self.dtype(), self.shape())?)),
+                _ => Ok(Cow::Owned(reader::make(self)?)),
             },
         }
     }
 
-    /// Writes all bytes. Mapped ranges, casts of them and repeated elements are streamed in windows
-    /// of about a megabyte; other recipes hold one tensor. What was read of mapped files is given back.
+    /// Writes all bytes, a window of a few megabytes at a time: while one is written, the next is made
+    /// on the other cores. Only a view of what has to be computed holds more, one tensor. What was read
+    /// of mapped files is given back.
     ///
     /// # Errors
     /// The writer's, or a recipe that cannot be carried out.
@@ -467,26 +487,36 @@ impl Tensor {
         written
     }
 
+    /// Most bytes that [`Tensor::write_to`] holds, those of mapped files not counted.
+    #[must_use]
+    pub fn working_memory(&self) -> u64 {
+        let windows = self.byte_len().min(2 * WINDOW as u64);
+        reader::held(self).saturating_add(windows)
+    }
+
     /// Gives back the memory that mapped files take for this tensor once it was read; see
     /// [`MappedFile::release`]. For walks over all weights.
     pub fn release(&self) {
         match &self.0.source {
-            Source::Mapped { .. } => self.release_part(0..self.byte_len() as usize),
+            Source::Mapped { .. } => {
+                self.release_part(0..self.byte_len() as usize / self.dtype().size().unwrap_or(1));
+            }
             Source::Recipe(recipe) => recipe.operands().iter().for_each(Self::release),
             _ => {}
         }
     }
 
-    /// [`Tensor::release`] for some bytes of a tensor that is a mapped range, under any shape.
-    fn release_part(&self, part: Range<usize>) {
+    /// [`Tensor::release`] for some elements of a mapped range, under any shape and type.
+    fn release_part(&self, elements: Range<usize>) {
         match &self.0.source {
             Source::Mapped { file, offset } => {
+                let size = self.dtype().size().unwrap_or(1);
                 let start = *offset as usize;
-                file.release(start + part.start..start + part.end);
+                file.release(start + elements.start * size..start + elements.end * size);
             }
             Source::Recipe(recipe) => {
-                if let Recipe::Reshape(of) = &**recipe {
-                    of.release_part(part);
+                if let Recipe::Reshape(of) | Recipe::Cast(of) = &**recipe {
+                    of.release_part(elements);
                 }
             }
             _ => {}
@@ -494,44 +524,56 @@ impl Tensor {
     }
 
     fn stream_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        const WINDOW: usize = 1 << 18;
-        match &self.0.source {
-            Source::Splat(element) => {
-                let mut left = self.count();
-                let chunk = element.repeat(left.min(WINDOW));
-                while left > 0 {
-                    let n = left.min(WINDOW);
-                    out.write_all(&chunk[..n * element.len()])?;
-                    left -= n;
-                }
-                Ok(())
+        let reader = Reader::of(self).map_err(io::Error::other)?;
+        let (size, count) = (reader.size(), reader.count());
+        let step = WINDOW / size;
+        if let Some(bytes) = reader.slice() {
+            for (i, window) in bytes.chunks(step * size).enumerate() {
+                out.write_all(window)?;
+                self.release_part(i * step..i * step + window.len() / size);
             }
-            Source::Recipe(recipe) => {
-                if let Recipe::Cast(of) = &**recipe
-                    && let Some(size) = of.dtype().size()
-                {
-                    let bytes = of.bytes().map_err(io::Error::other)?;
-                    for (i, window) in bytes.chunks(WINDOW * size).enumerate() {
-                        let count = window.len() / size;
-                        out.write_all(&convert::cast(of.dtype(), self.dtype(), window, count))?;
-                        let start = i * WINDOW * size;
-                        of.release_part(start..start + window.len());
-                    }
-                    return Ok(());
-                }
-                out.write_all(&self.bytes().map_err(io::Error::other)?)
-            }
-            Source::Mapped { .. } => {
-                let bytes = self.bytes().map_err(io::Error::other)?;
-                for (i, window) in bytes.chunks(4 * WINDOW).enumerate() {
-                    out.write_all(window)?;
-                    let start = i * 4 * WINDOW;
-                    self.release_part(start..start + window.len());
-                }
-                Ok(())
-            }
-            _ => out.write_all(&self.bytes().map_err(io::Error::other)?),
+            return Ok(());
         }
+        let mut ready = vec![0; count.min(step) * size];
+        reader.fill(0, &mut ready)?;
+        let mut next = vec![0; count.saturating_sub(step).min(step) * size];
+        let mut at = 0;
+        while at < count {
+            let done = at + ready.len() / size;
+            next.truncate((count - done).min(step) * size);
+            let mut filled = Ok(());
+            rayon::in_place_scope(|scope| {
+                if !next.is_empty() {
+                    scope.spawn(|_| filled = reader.fill(done, &mut next));
+                }
+                out.write_all(&ready)
+            })?;
+            filled?;
+            self.release_part(at..done);
+            std::mem::swap(&mut ready, &mut next);
+            at = done;
+        }
+        Ok(())
+    }
+
+    /// The bytes of the elements at `places` (bytes, for elements that are smaller), one after the other;
+    /// no others are made, but for views of what has to be computed.
+    ///
+    /// # Errors
+    /// A recipe cannot be carried out, or there is no such element.
+    pub fn sample(&self, places: impl Iterator<Item = usize>) -> Result<Vec<u8>, TensorError> {
+        let reader = Reader::of(self)?;
+        let mut out = Vec::new();
+        for place in places {
+            if place >= reader.count() {
+                let what = format!("no element {place} among {}", reader.count());
+                return Err(TensorError::BadRecipe { what });
+            }
+            let start = out.len();
+            out.resize(start + reader.size(), 0);
+            reader.fill(place, &mut out[start..]).map_err(|error| unreadable(&error))?;
+        }
+        Ok(out)
     }
 
     /// All elements as floats (complex ones: their real parts).
@@ -540,6 +582,35 @@ impl Tensor {
     /// A recipe cannot be carried out.
     pub fn to_f64s(&self) -> Result<Vec<f64>, TensorError> {
         Ok(convert::floats(self.dtype(), &self.bytes()?, self.count()))
+    }
+
+    /// All elements as singles, converted as [`Recipe::Cast`] does.
+    ///
+    /// # Errors
+    /// There is no such conversion, or a recipe cannot be carried out.
+    pub fn to_f32s(&self) -> Result<Vec<f32>, TensorError> {
+        const PIECE: usize = 1 << 14;
+        let singles = self.cast(DType::F32)?;
+        let reader = Reader::of(&singles)?;
+        let mut out = vec![0f32; reader.count()];
+        let piece = |(i, out): (usize, &mut [f32])| -> io::Result<()> {
+            let start = i * PIECE;
+            let mut made = Vec::new();
+            let bytes = match reader.slice() {
+                Some(bytes) => &bytes[start * 4..][..out.len() * 4],
+                None => {
+                    made.resize(out.len() * 4, 0);
+                    reader.fill(start, &mut made)?;
+                    &made
+                }
+            };
+            let numbers = bytes.as_chunks::<4>().0;
+            out.iter_mut().zip(numbers).for_each(|(x, bytes)| *x = f32::from_le_bytes(*bytes));
+            Ok(())
+        };
+        let filled = out.par_chunks_mut(PIECE).enumerate().try_for_each(piece);
+        filled.map_err(|error| unreadable(&error))?;
+        Ok(out)
     }
 
     /// All elements as integers; floats truncate toward zero.
@@ -562,9 +633,9 @@ impl Tensor {
 }
 
 /// SplitMix64 of seed and position, mapped to `[-scale, scale)`.
-fn random(dtype: DType, count: usize, seed: u64, scale: f64) -> Vec<u8> {
+pub(crate) fn random(dtype: DType, places: Range<u64>, seed: u64, scale: f64) -> Vec<u8> {
     let mut out = Vec::new();
-    for i in 0..count as u64 {
+    for i in places {
         let mut z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

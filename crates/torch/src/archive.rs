@@ -1,11 +1,13 @@
 //! PyTorch's zip archives as ranges of a mapped file.
 //!
-//! Entries that are stored are ranges of the map and cost nothing; deflated ones are inflated into
+//! Entries that are stored are ranges of the file and cost nothing; deflated ones are inflated into
 //! memory when asked for, within a budget that the size of the outermost file sets. An archive may
 //! lie inside another one: its ranges are then ranges of the outer file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,15 +101,29 @@ pub enum Blob {
 
 impl Blob {
     /// The bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
+        self.part(0, self.len())
+    }
+
+    /// The bytes `at..at + len`, which lie within.
+    fn part(&self, at: u64, len: u64) -> io::Result<Cow<'_, [u8]>> {
+        let outside = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let range = |start: u64| -> Option<Range<usize>> {
+            let (start, len) = (usize::try_from(start).ok()?, usize::try_from(len).ok()?);
+            Some(start..start.checked_add(len)?)
+        };
         match self {
-            Self::Mapped { file, offset, len } => usize::try_from(*offset)
-                .ok()
-                .zip(usize::try_from(*len).ok())
-                .and_then(|(at, len)| file.bytes().get(at..at.checked_add(len)?))
-                .unwrap_or(&[]),
-            Self::Memory(bytes) => bytes,
+            Self::Mapped { file, offset, .. } => {
+                let start = offset.checked_add(at).ok_or_else(outside)?;
+                file.range(range(start).ok_or_else(outside)?)
+            }
+            Self::Memory(bytes) => {
+                let range = range(at).ok_or_else(outside)?;
+                bytes.get(range).map(Cow::Borrowed).ok_or_else(outside)
+            }
         }
     }
 
@@ -161,9 +177,32 @@ impl Blob {
     }
 }
 
-impl AsRef<[u8]> for Blob {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes()
+/// Reads a blob from a position on.
+#[derive(Debug, Clone)]
+struct Cursor {
+    blob: Blob,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.blob.len().saturating_sub(self.at).min(out.len() as u64);
+        let bytes = self.blob.part(self.at, n)?;
+        out[..bytes.len()].copy_from_slice(&bytes);
+        self.at += n;
+        Ok(bytes.len())
+    }
+}
+
+impl Seek for Cursor {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.blob.len().checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -205,7 +244,7 @@ pub enum Format {
 pub struct Archive {
     name: Arc<str>,
     bytes: Blob,
-    zip: ZipArchive<Cursor<Blob>>,
+    zip: ZipArchive<Cursor>,
     slots: Arc<BTreeMap<String, Slot>>,
     budget: Arc<AtomicU64>,
 }
@@ -216,8 +255,8 @@ impl Archive {
     /// # Errors
     /// The file cannot be mapped, or is no sound zip archive.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = MappedFile::open(path)?;
-        let len = file.bytes().len() as u64;
+        let file = MappedFile::open_large(path)?;
+        let len = file.len();
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let budget = Arc::new(AtomicU64::new(len.saturating_mul(INFLATE_RATIO)));
         Self::list(name.into(), Blob::Mapped { file, offset: 0, len }, budget)
@@ -234,15 +273,15 @@ impl Archive {
     }
 
     fn list(name: Arc<str>, bytes: Blob, budget: Arc<AtomicU64>) -> Result<Self, ArchiveError> {
-        if let Some(what) = foreign(bytes.bytes()) {
+        if let Some(what) = foreign(&bytes.part(0, bytes.len().min(8))?) {
             return Err(ArchiveError::NotZip { what });
         }
         let broken = |e: zip::result::ZipError| ArchiveError::Zip { reason: e.to_string() };
         // Offsets count from the first byte of the file: nothing stands before an archive of torch,
         // and a guess can be fooled by the records at its end.
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
-        let mut zip =
-            ZipArchive::with_config(config, Cursor::new(bytes.clone())).map_err(broken)?;
+        let mut zip = ZipArchive::with_config(config, Cursor { blob: bytes.clone(), at: 0 })
+            .map_err(broken)?;
         if zip.has_duplicate_names() {
             return Err(ArchiveError::Overlap { what: "share a name" });
         }
@@ -284,6 +323,11 @@ impl Archive {
     /// Names of all entries, sorted.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         self.slots.keys().map(String::as_str)
+    }
+
+    /// Whether the entry `name` says that numbers begin with their most significant byte.
+    pub(crate) fn says_big_endian(&self, name: &str) -> Result<bool, ArchiveError> {
+        Ok(self.contains(name) && *self.blob(name)?.bytes()? == *b"big")
     }
 
     /// Whether there is an entry of that name.

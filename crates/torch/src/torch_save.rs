@@ -433,11 +433,12 @@ pub(crate) fn open(archive: &Archive) -> Result<(Pickle, String), WeightError> {
     let prefix = archive.entries().find_map(at);
     let prefix = prefix.ok_or_else(|| ArchiveError::Missing { entry: marker.to_owned() })?;
     let order = format!("{prefix}byteorder");
-    if archive.contains(&order) && archive.blob(&order)?.bytes() == b"big" {
+    if archive.says_big_endian(&order)? {
         return Err(WeightError::BigEndian);
     }
     let blob = archive.blob(&format!("{prefix}{marker}"))?;
-    Ok((pickle::read(blob.bytes())?, prefix))
+    let bytes = blob.bytes().map_err(ArchiveError::from)?;
+    Ok((pickle::read(&bytes)?, prefix))
 }
 
 /// The dict of tensors that a `torch.save` archive holds.

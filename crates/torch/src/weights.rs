@@ -157,5 +157,5 @@ fn read_payload(
 
 /// Whether the archive's payloads are big-endian.
 pub(crate) fn is_big_endian(archive: &Archive, prefix: &str) -> bool {
-    archive.blob(&format!("{prefix}byteorder")).is_ok_and(|blob| blob.bytes() == b"big")
+    archive.says_big_endian(&format!("{prefix}byteorder")).unwrap_or(true)
 }

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::conformance::python;
+use crate::conformance::ENVIRONMENT;
 use crate::failure::{Context, Result};
 use crate::{command, workspace};
 
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     command::run(&mut command::cargo(["build", "--quiet", "--release", "-p", "mlc-cli"]))?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let mut compare = Command::new(python(&root)?);
+    let mut compare = Command::new(ENVIRONMENT.python(&root)?);
     compare.env("PYTHONDONTWRITEBYTECODE", "1").env("TQDM_DISABLE", "1");
     compare.arg(root.join(SCRIPT)).arg("--mlc").arg(target.join("release/mlc"));
     if let Some(schemes) = &args.schemes {

@@ -8,20 +8,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Result};
+use crate::python::Environment;
 use crate::{command, workspace};
 
 /// Crates whose tests write the packages they emit into the folder that [`FOLDER_VARIABLE`] names.
 const EMITTING: [&str; 3] = ["mlc-coreml", "mlc-cli", "mlc-testkit"];
 const FOLDER_VARIABLE: &str = "MLC_CONFORMANCE_DIR";
-/// An interpreter that has coremltools; nothing is installed then.
-const PYTHON_VARIABLE: &str = "MLC_CONFORMANCE_PYTHON";
 
 const PACKAGES: &str = "target/conformance";
-const ENVIRONMENT: &str = "target/conformance-venv";
-const REQUIREMENTS: &str = "crates/xtask/conformance/requirements.txt";
 const CHECKER: &str = "crates/xtask/conformance/check.py";
 const CHECKER_TEST: &str = "crates/xtask/conformance/test_check.py";
+
+/// Has coremltools.
+pub(crate) const ENVIRONMENT: Environment = Environment {
+    folder: "target/conformance-venv",
+    requirements: "crates/xtask/conformance/requirements.txt",
+    variable: "MLC_CONFORMANCE_PYTHON",
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -40,7 +44,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root();
-    let python = python(&root)?;
+    let python = ENVIRONMENT.python(&root)?;
     if args.self_test {
         let mut test = Command::new(python);
         test.arg(root.join(CHECKER_TEST)).env("TQDM_DISABLE", "1");
@@ -72,30 +76,4 @@ fn emit(root: &Path) -> Result<PathBuf> {
     }
     command::run(tests.env(FOLDER_VARIABLE, &folder))?;
     Ok(folder)
-}
-
-/// The interpreter of an environment that has what the checker needs.
-pub(crate) fn python(root: &Path) -> Result<PathBuf> {
-    if let Some(given) = std::env::var_os(PYTHON_VARIABLE) {
-        return Ok(given.into());
-    }
-    let folder = root.join(ENVIRONMENT);
-    let requirements = root.join(REQUIREMENTS);
-    let wanted = fs::read_to_string(&requirements).at(&requirements)?;
-    let programs = folder.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let python = programs.join("python");
-    let installed = folder.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
-        return Ok(python);
-    }
-    eprintln!("making {ENVIRONMENT} from {REQUIREMENTS}");
-    command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)).map_err(
-        |failure| {
-            Failure::new(format!("{failure}; the checker needs Python 3.10 to 3.13 with venv"))
-        },
-    )?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    command::run(Command::new(&python).args(pip).arg(&requirements))?;
-    fs::write(&installed, wanted).at(&installed)?;
-    Ok(python)
 }

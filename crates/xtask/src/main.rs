@@ -3,6 +3,7 @@
 //! Each command is one module with one `run` function. What must always hold is also a test of this
 //! crate, so `cargo test --workspace` checks it without anybody running a command.
 
+mod bench;
 mod bless;
 mod cases;
 mod command;
@@ -12,6 +13,7 @@ mod coverage;
 mod docs;
 mod failure;
 mod proto;
+mod python;
 mod ready;
 mod reduce;
 mod scaffold;
@@ -50,6 +52,8 @@ enum Command {
     Conformance(conformance::Args),
     /// Compare compressed weights with those of coremltools: errors and times
     Compression(compression::Args),
+    /// Convert the models of the benchmark, side by side with coremltools, into BENCHMARKS.md
+    Bench(bench::Args),
     /// Convert, validate and evaluate the model cases
     Cases(cases::Args),
     /// Shrink a text program as long as a fault stays
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Proto(args) => proto::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Compression(args) => compression::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Cases(args) => cases::run(&args),
         Command::Reduce(args) => reduce::run(&args),
         Command::Coverage => coverage::run(),

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// Makes constants of equal type and bytes one constant.
 ///
-/// Only constants of equal type are compared; of those in files, only ones that agree in 64 sampled
-/// elements are read whole. Constants that have to be computed are compared while their sizes add up
-/// to no more than `budget` bytes.
+/// Only constants of equal type are compared, and only ones that agree in 64 sampled elements are read
+/// whole. Constants that have to be computed are compared while their sizes add up to no more than
+/// `budget` bytes.
 ///
 /// ```mlc before
 /// weights {
@@ -103,17 +103,17 @@ impl DedupConsts {
         for class in classes.into_values().filter(|class| class.len() > 1) {
             let mut samples: BTreeMap<Vec<u8>, Vec<ConstId>> = BTreeMap::new();
             for id in class {
-                let tensor = pool.get(id);
-                if !is_stored(tensor) {
-                    let Some(rest) = left.checked_sub(tensor.byte_len()) else { continue };
-                    left = rest;
-                }
-                samples.entry(sample(tensor)?).or_default().push(id);
+                samples.entry(sample(pool.get(id))?).or_default().push(id);
             }
             for alike in samples.into_values().filter(|alike| alike.len() > 1) {
                 let mut digests: BTreeMap<[u8; 32], ConstId> = BTreeMap::new();
                 for id in alike {
-                    let digest = pool.get(id).digest().map_err(|error| {
+                    let tensor = pool.get(id);
+                    if !is_stored(tensor) {
+                        let Some(rest) = left.checked_sub(tensor.byte_len()) else { continue };
+                        left = rest;
+                    }
+                    let digest = tensor.digest().map_err(|error| {
                         PassError::from(TensorError::BadRecipe { what: error.to_string() })
                     })?;
                     first.insert(id, *digests.entry(digest).or_insert(id));
@@ -129,12 +129,13 @@ fn is_stored(tensor: &Tensor) -> bool {
     matches!(tensor.source(), Source::Mapped { .. } | Source::Bytes(_))
 }
 
-/// The bytes at 64 positions that depend on the length alone.
+/// The elements at 64 positions that depend on the count alone.
 fn sample(tensor: &Tensor) -> Result<Vec<u8>> {
-    let bytes = tensor.bytes()?;
-    let size = tensor.dtype().size().unwrap_or(1);
-    let step = (bytes.len() / size / 64).max(1) * size;
-    let sample = bytes.chunks(step).flat_map(|chunk| chunk.iter().take(size)).copied().collect();
+    let count = match tensor.dtype().size() {
+        Some(_) => tensor.count(),
+        None => tensor.byte_len() as usize,
+    };
+    let sample = tensor.sample((0..count).step_by((count / 64).max(1)))?;
     tensor.release();
     Ok(sample)
 }

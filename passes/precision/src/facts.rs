@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use half::f16;
 use mlc_pass::Result;
-use mlc_tensor::{DType, Recipe, Source, Tensor};
+use mlc_tensor::{DType, Recipe, Source, Span, Tensor};
 
 use crate::interval::Interval;
 
@@ -36,57 +36,12 @@ pub(crate) struct Facts {
     pub(crate) coarse: bool,
 }
 
-/// The finite elements of a constant.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Span {
-    lo: f64,
-    hi: f64,
-    /// Whether there are others.
-    only: bool,
-}
-
-impl Span {
-    const NONE: Self = Self { lo: f64::INFINITY, hi: f64::NEG_INFINITY, only: true };
-
-    fn with(self, x: f64) -> Self {
-        if x.is_finite() {
-            Self { lo: self.lo.min(x), hi: self.hi.max(x), ..self }
-        } else {
-            Self { only: false, ..self }
-        }
+/// The finite element of greatest magnitude, 0 if there is none.
+fn extreme(span: Span) -> f64 {
+    if span.lo > span.hi {
+        return 0.0;
     }
-
-    fn join(self, other: Self) -> Self {
-        let only = self.only && other.only;
-        Self { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi), only }
-    }
-
-    fn of(tensor: &Tensor) -> Result<Self> {
-        if tensor.dtype() == DType::F32 {
-            let bytes = tensor.bytes()?;
-            let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
-            let (mut lo, mut hi, mut only) = (f32::INFINITY, f32::NEG_INFINITY, true);
-            for x in numbers {
-                let finite = x.is_finite();
-                only &= finite;
-                lo = if finite { lo.min(x) } else { lo };
-                hi = if finite { hi.max(x) } else { hi };
-            }
-            tensor.release();
-            return Ok(Self { lo: f64::from(lo), hi: f64::from(hi), only });
-        }
-        let span = tensor.to_f64s()?.into_iter().fold(Self::NONE, Self::with);
-        tensor.release();
-        Ok(span)
-    }
-
-    /// The finite element of greatest magnitude, 0 if there is none.
-    fn extreme(self) -> f64 {
-        if self.lo > self.hi {
-            return 0.0;
-        }
-        if self.hi.abs() >= self.lo.abs() { self.hi } else { self.lo }
-    }
+    if span.hi.abs() >= span.lo.abs() { span.hi } else { span.lo }
 }
 
 /// Facts on constants, each read once.
@@ -97,7 +52,7 @@ pub(crate) struct FactBook {
 
 impl FactBook {
     pub(crate) fn of(&mut self, tensor: &Tensor) -> Result<Facts> {
-        let extreme = self.known(tensor)?.extreme();
+        let extreme = extreme(self.known(tensor)?);
         let vanishes = tensor.count() == 1 && vanishes(extreme);
         let coarse = extreme != 0.0 && extreme.abs() < f64::from(f16::MIN_POSITIVE);
         Ok(Facts { extreme, vanishes, coarse })

@@ -31,6 +31,26 @@ fn quiet_says_nothing() {
 }
 
 #[test]
+fn memory_can_be_limited() {
+    let folder = folder();
+    let line = "convert model.pt2 -o out.mlpackage --max-memory";
+    if cfg!(target_os = "linux") {
+        let refused = folder.refused(6, &format!("{line} 100k"));
+        assert!(refused.contains("error[resource-limit]: reading the model takes"), "{refused}");
+    }
+    let wrong = folder.refused(2, &format!("{line} much"));
+    assert!(wrong.contains("`much` is no size"), "{wrong}");
+    folder.line(&format!("{line} 4G")).ok();
+    assert!(folder.exists("out.mlpackage"));
+}
+
+#[test]
+fn times_of_stages_are_told() {
+    let ran = folder().line("convert model.pt2 -o out.mlpackage --time-passes").ok();
+    assert!(ran.stderr.contains("stages (ms): import "), "{}", ran.stderr);
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let folder = folder();
     let before = folder.tree("");

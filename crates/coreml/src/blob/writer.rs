@@ -29,16 +29,6 @@ pub enum BlobWriteError {
         /// Bytes of the spec.
         declared: u64,
     },
-    /// A payload does not have the digest it was announced with.
-    #[error(
-        "payload changed between two readings: digest {announced} announced, {written} written"
-    )]
-    Digest {
-        /// Digest given by the caller.
-        announced: BlobDigest,
-        /// Digest of what came.
-        written: BlobDigest,
-    },
     /// More than 2^32 - 1 blobs or more than 2^64 bytes.
     #[error("a weight file cannot hold that many blobs or bytes")]
     Full,
@@ -86,21 +76,10 @@ impl fmt::Debug for BlobDigest {
     }
 }
 
-/// The digest of a payload that is produced by `fill`, without keeping it.
-///
-/// # Errors
-/// `fill` fails or does not write exactly the bytes of `spec`.
-pub fn digest_of(
-    spec: BlobSpec,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<BlobDigest, BlobWriteError> {
-    Metered::new(io::sink(), spec.byte_len()).run(fill)
-}
-
 /// Writes a weight file to `inner`, which must be empty and at its beginning.
 ///
-/// Every payload is streamed. Equal payloads of one type can be stored once: see
-/// [`append_if_new`](Self::append_if_new). The file is complete only after [`finish`](Self::finish).
+/// Every payload is streamed and hashed as it is written. Equal payloads of one type can be stored once:
+/// see [`append_unique`](Self::append_unique). The file is complete only after [`finish`](Self::finish).
 pub struct BlobWriter<W> {
     inner: W,
     position: u64,
@@ -117,7 +96,7 @@ pub struct FinishedBlobs<W> {
     pub inner: W,
     /// Number of blobs.
     pub count: u32,
-    /// Size of the file in bytes.
+    /// Size of the file in bytes; what the sink holds beyond them is to be cut off.
     pub byte_len: u64,
     /// Digest over type, size, position and digest of all blobs in file order.
     pub digest: BlobDigest,
@@ -132,7 +111,7 @@ impl<W> fmt::Debug for BlobWriter<W> {
     }
 }
 
-impl<W: Write + Seek> BlobWriter<W> {
+impl<W: Write + Seek + Send> BlobWriter<W> {
     /// Starts a file without blobs.
     ///
     /// # Errors
@@ -154,17 +133,6 @@ impl<W: Write + Seek> BlobWriter<W> {
         self.count
     }
 
-    /// Position of the record of a stored blob with this content.
-    pub fn find(&self, spec: BlobSpec, digest: BlobDigest) -> Option<u64> {
-        self.known.get(&(spec, digest)).copied()
-    }
-
-    /// Whether a blob of this type and size is stored; without one, no content can be equal.
-    pub fn holds(&self, spec: BlobSpec) -> bool {
-        let first = (spec, BlobDigest([0; 32]));
-        self.known.range(first..).next().is_some_and(|((known, _), _)| *known == spec)
-    }
-
     /// Stores a blob, even if there is an equal one. Returns the position of its record, by which a
     /// model names it.
     ///
@@ -182,28 +150,27 @@ impl<W: Write + Seek> BlobWriter<W> {
         Ok(offset)
     }
 
-    /// Stores a blob unless one with the same type and content is there. `digest` is the digest of
-    /// the payload, from [`digest_of`] or [`BlobDigest::of`]; `fill` runs only for new content.
-    /// Returns the position of the record that holds the content.
+    /// Stores a blob unless one with the same type and content is there. Returns the position of the
+    /// record that holds the content, and whether it is new. The payload is written before that is
+    /// known, and overwritten by the next one if it was there already.
     ///
     /// # Errors
-    /// As [`append`](Self::append); also if the content does not have the announced digest.
-    pub fn append_if_new(
+    /// As [`append`](Self::append).
+    pub fn append_unique(
         &mut self,
         spec: BlobSpec,
-        digest: BlobDigest,
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<u64, BlobWriteError> {
-        if let Some(offset) = self.find(spec, digest) {
-            return Ok(offset);
-        }
+    ) -> Result<(u64, bool), BlobWriteError> {
         self.start()?;
-        let (offset, written) = self.store(spec, fill)?;
-        if written != digest {
-            return Err(BlobWriteError::Digest { announced: digest, written });
+        let before = (self.position, self.count, self.content.clone());
+        let (offset, digest) = self.store(spec, fill)?;
+        let first = *self.known.get(&(spec, digest)).unwrap_or(&offset);
+        if first != offset {
+            (self.position, self.count, self.content) = before;
+            self.inner.seek(SeekFrom::Start(self.position))?;
         }
         self.incomplete = false;
-        Ok(offset)
+        Ok((first, first == offset))
     }
 
     /// Writes the final count into the header and flushes.
@@ -214,7 +181,7 @@ impl<W: Write + Seek> BlobWriter<W> {
         self.start()?;
         self.inner.seek(SeekFrom::Start(0))?;
         self.inner.write_all(&header(self.count))?;
-        self.inner.seek(SeekFrom::End(0))?;
+        self.inner.seek(SeekFrom::Start(self.position))?;
         self.inner.flush()?;
         let digest = BlobDigest(*self.content.finalize().as_bytes());
         let byte_len = self.position;
@@ -259,7 +226,10 @@ impl<W: Write + Seek> BlobWriter<W> {
     }
 }
 
-/// Passes at most `left` bytes on and hashes them.
+/// Bytes from which on hashing is given to other threads.
+const PARALLEL: usize = 1 << 18;
+
+/// Passes at most `left` bytes on and hashes them at the same time.
 struct Metered<W> {
     inner: W,
     declared: u64,
@@ -268,7 +238,7 @@ struct Metered<W> {
     hasher: blake3::Hasher,
 }
 
-impl<W: Write> Metered<W> {
+impl<W: Write + Send> Metered<W> {
     fn new(inner: W, declared: u64) -> Self {
         Self { inner, declared, left: declared, overrun: false, hasher: blake3::Hasher::new() }
     }
@@ -290,16 +260,26 @@ impl<W: Write> Metered<W> {
     }
 }
 
-impl<W: Write> Write for Metered<W> {
+impl<W: Write + Send> Write for Metered<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() as u64 > self.left {
             self.overrun = true;
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "more bytes than declared"));
         }
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.left -= written as u64;
-        Ok(written)
+        let Self { inner, hasher, .. } = self;
+        if bytes.len() < PARALLEL {
+            inner.write_all(bytes)?;
+            hasher.update(bytes);
+        } else {
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| {
+                    hasher.update_rayon(bytes);
+                });
+                inner.write_all(bytes)
+            })?;
+        }
+        self.left -= bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,15 +1,14 @@
 //! Constants: in the program, or in the weight file.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use mlc_diag::{Diagnostic, Diagnostics, codes};
 use mlc_target::{DataType, Opset, WEIGHT_FILE_MIN_ELEMENTS};
-use mlc_tensor::{Source, Tensor, TensorError};
+use mlc_tensor::{Tensor, TensorError};
 
 use super::error;
 use super::types;
-use crate::blob::{BlobDigest, BlobSpec};
+use crate::blob::BlobSpec;
 use crate::dtype::data_type;
 use crate::package::{PackageWriteError, WeightFile};
 use crate::spec::mil;
@@ -95,36 +94,11 @@ fn store(
     })?;
     let path = file.path().to_path_buf();
     let failed = |source| error::package(&PackageWriteError::from_blob(&path, source));
-    let before = file.blobs().count();
-    let offset = if file.blobs().holds(spec) {
-        // A made tensor is made once for its digest and its bytes; one in a file is read twice.
-        let made = match tensor.source() {
-            Source::Recipe(_) | Source::Random { .. } => {
-                Some(tensor.bytes().map_err(broken_tensor)?)
-            }
-            Source::Mapped { .. } | Source::Bytes(_) | Source::Splat(_) => None,
-        };
-        let digest = match &made {
-            Some(bytes) => BlobDigest::of(bytes),
-            None => BlobDigest::from_bytes(tensor.digest().map_err(|e| broken_recipe(&e))?),
-        };
-        file.blobs().append_if_new(spec, digest, |out| match &made {
-            Some(bytes) => out.write_all(bytes),
-            None => tensor.write_to(out),
-        })
-    } else {
-        file.blobs().append(spec, |out| tensor.write_to(out))
-    };
-    let offset = offset.map_err(failed)?;
-    Ok((offset, file.blobs().count() > before))
+    file.blobs().append_unique(spec, |out| tensor.write_to(out)).map_err(failed)
 }
 
 /// A constant whose bytes cannot be made.
 pub(super) fn broken_tensor(error: TensorError) -> Diagnostics {
-    Diagnostic::new(codes::CORRUPT_WEIGHTS, format!("a constant cannot be made: {error}")).into()
-}
-
-fn broken_recipe(error: &io::Error) -> Diagnostics {
     Diagnostic::new(codes::CORRUPT_WEIGHTS, format!("a constant cannot be made: {error}")).into()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Component, Path, PathBuf};
 
 use prost::Message as _;
@@ -32,8 +32,9 @@ pub enum Existing {
 /// Writes a package.
 ///
 /// All files are made in a hidden directory beside the goal and moved there by
-/// [`commit`](Self::commit) when they are on disk. Dropping the writer removes them. What a killed
-/// process left behind has another name and does not disturb.
+/// [`commit`](Self::commit) when they are complete. Dropping the writer removes them. What a killed
+/// process left behind has another name and does not disturb. Nothing waits for the disk: a machine that
+/// loses power is another matter.
 #[derive(Debug)]
 pub struct PackageWriter {
     goal: PathBuf,
@@ -142,7 +143,7 @@ impl PackageWriter {
             blobs.finish().map_err(|error| PackageWriteError::from_blob(&path, error))?;
         let FinishedBlobs { inner, count, byte_len, digest } = finished;
         let file = inner.into_inner().map_err(|error| fail(error.into_error()))?;
-        file.sync_all().map_err(fail)?;
+        file.set_len(byte_len).map_err(fail)?;
         self.weights.insert(name, digest);
         Ok(Some(FinishedBlobs { inner: (), count, byte_len, digest }))
     }
@@ -154,18 +155,13 @@ impl PackageWriter {
     pub fn commit(self, model: &Model) -> Result<()> {
         let folder = self.model_folder();
         let encoded = model.encode_to_vec();
-        write_synced(&folder.join(MODEL), &encoded)?;
+        write(&folder.join(MODEL), &encoded)?;
         let manifest = self.manifest(blake3::hash(&encoded).as_bytes());
-        write_synced(&self.package.join(MANIFEST), &manifest.to_json()?)?;
+        write(&self.package.join(MANIFEST), &manifest.to_json()?)?;
         let weights = folder.join(WEIGHTS);
         if self.weights.is_empty() && weights.exists() {
             fs::remove_dir(&weights)
                 .map_err(|error| PackageWriteError::from_io(&weights, error))?;
-        } else if weights.exists() {
-            sync_folder(&weights)?;
-        }
-        for folder in [&folder, &self.package.join(DATA), &self.package] {
-            sync_folder(folder)?;
         }
         self.publish()
     }
@@ -223,7 +219,7 @@ impl PackageWriter {
             };
             return Err(if occupied { self.restore(error) } else { error });
         }
-        sync_folder(parent_of(&self.goal))
+        Ok(())
     }
 }
 
@@ -244,22 +240,8 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = File::create_new(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| PackageWriteError::from_io(path, error))
-}
-
-/// Makes the names in a directory durable, where the system can.
-fn sync_folder(path: &Path) -> Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let sync = || File::open(path)?.sync_all();
-    sync().map_err(|error| PackageWriteError::from_io(path, error))
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(|error| PackageWriteError::from_io(path, error))
 }
 
 #[cfg(test)]

@@ -208,7 +208,7 @@ impl Lower<'_> {
 
 fn code_of(error: &TensorError) -> Code {
     match error {
-        TensorError::TooShort { .. } => codes::CORRUPT_WEIGHTS,
+        TensorError::TooShort { .. } | TensorError::Unreadable { .. } => codes::CORRUPT_WEIGHTS,
         TensorError::TooLarge { .. } | TensorError::BadRecipe { .. } => codes::SHAPE_MISMATCH,
         TensorError::SubByte { .. } | TensorError::NoCast { .. } => codes::TYPE_MISMATCH,
     }

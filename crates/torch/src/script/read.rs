@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<ScriptModule, Diagnostics> {
     let prefix = prefix(&archive)?;
     let mut report = Report::new(Arc::clone(archive.name()));
     let version = version(&archive, &prefix, &mut report);
-    if archive.blob(&format!("{prefix}byteorder")).is_ok_and(|blob| blob.bytes() == b"big") {
+    if archive.says_big_endian(&format!("{prefix}byteorder")).unwrap_or(true) {
         report.at_entry(codes::UNKNOWN_FORMAT, "the file is of a big-endian machine", "byteorder");
     }
     let data = part(&archive, &prefix, "data", &mut report);
@@ -91,7 +91,7 @@ fn prefix(archive: &Archive) -> Result<String, Diagnostics> {
 fn version(archive: &Archive, prefix: &str, report: &mut Report) -> u32 {
     let read = |entry: &str| {
         let blob = archive.blob(&format!("{prefix}{entry}")).ok()?;
-        std::str::from_utf8(blob.bytes()).ok()?.trim().parse::<u32>().ok()
+        std::str::from_utf8(&blob.bytes().ok()?).ok()?.trim().parse::<u32>().ok()
     };
     let version = read("version").or_else(|| read(".data/version"));
     match version {
