@@ -453,10 +453,9 @@ impl<'t> Zip<'t> {
         while at < out.len() {
             let n = ((out.len() - at) / size).min(STEP);
             for (side, buffer) in self.operands.iter().zip(&mut buffers) {
-                side.piece(
-                    start + at / size,
-                    &mut buffer[..if side.made.is_none() { n } else { 0 }],
-                )?;
+                if side.made.is_none() {
+                    side.piece(start + at / size, &mut buffer[..n])?;
+                }
             }
             let mut done = 0;
             while done < n {

@@ -688,6 +688,53 @@ mod tests {
     }
 
     #[test]
+    fn arithmetic_is_the_same_wherever_it_begins() {
+        let x = Tensor::random(DType::F32, &[40, 60, 3, 5], 1, 4.0).unwrap();
+        for other in [&[40, 1, 1, 1][..], &[60, 1, 1], &[5], &[1], &[40, 60, 3, 5], &[40, 60, 1, 1]]
+        {
+            let y = Tensor::random(DType::F32, other, 2, 4.0).unwrap();
+            let all = Tensor::zip(ZipOp::Mul, &x, &y).unwrap();
+            let (a, b) = (x.to_f32s().unwrap(), y.to_f32s().unwrap());
+            let strides = crate::recipe::broadcast_strides(other, x.shape());
+            let got = all.to_f32s().unwrap();
+            for place in (0..x.count()).step_by(97).chain([x.count() - 1]) {
+                let (mut rest, mut at) = (place, 0);
+                for axis in (0..4).rev() {
+                    let extent = x.shape()[axis] as usize;
+                    at += rest % extent * strides[axis] as usize;
+                    rest /= extent;
+                }
+                let want = a[place] * b[at];
+                assert_eq!(got[place], want, "{other:?} at {place}");
+                assert_eq!(all.sample([place].into_iter()).unwrap(), want.to_le_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn windows_of_views_are_those_of_the_whole() {
+        let x = Tensor::random(DType::F32, &[70, 33, 21], 3, 9.0).unwrap();
+        let flat =
+            Tensor::from_bytes(DType::F32, x.shape(), x.bytes().unwrap().into_owned()).unwrap();
+        let numbers = flat.to_f32s().unwrap();
+        for perm in [[2, 0, 1], [1, 0, 2], [2, 1, 0], [0, 2, 1]] {
+            let view = flat.transpose(&perm).unwrap();
+            let strides = [33 * 21, 21, 1];
+            let got = view.to_f32s().unwrap();
+            let [p, q, r] = [0, 1, 2].map(|i: usize| view.shape()[i] as usize);
+            for (place, x) in got.iter().enumerate() {
+                let index = [place / (q * r), place / r % q, place % r];
+                let from: usize = (0..3).map(|i| index[i] * strides[perm[i]]).sum();
+                assert_eq!(*x, numbers[from], "{perm:?}");
+            }
+            assert_eq!(got.len(), p * q * r);
+            let mut streamed = Vec::new();
+            view.cast(DType::F16).unwrap().write_to(&mut streamed).unwrap();
+            assert_eq!(streamed, *view.cast(DType::F16).unwrap().bytes().unwrap());
+        }
+    }
+
+    #[test]
     fn absurd_shapes_are_refused() {
         assert!(Tensor::splat(DType::F32, &[u64::MAX, 2], &[0; 4]).is_err());
         assert!(Tensor::from_bytes(DType::F32, &[1 << 40, 1 << 40], vec![]).is_err());
