@@ -32,7 +32,7 @@ def convert(mlc, model, goal, *flags):
         if taken.wall > 20:
             break
     best = min(done, key=lambda taken: taken.wall)
-    return best, json.loads(best.out)
+    return best, json.loads(best.out)["report"]
 
 
 def incumbent(model, goal, limit):

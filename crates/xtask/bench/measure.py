@@ -14,7 +14,8 @@ class Run:
 
     wall: float
     cpu: float
-    """Most memory it held, whatever backs it, as the system counts it (`ru_maxrss`)."""
+    """Most memory it held, whatever backs it: `VmHWM`, looked at as `own` is. (`ru_maxrss` is no use: it has
+    the memory of the process that started it.)"""
     peak: float
     """Most memory that no file backs, as `RssAnon` of `/proc/PID/status` shows it every two milliseconds:
     mapped pages of the input are not in it."""
@@ -33,6 +34,8 @@ def watch(pid, done, seen):
                     if line.startswith("RssAnon:"):
                         seen[0] = max(seen[0], int(line.split()[1]))
                         break
+                    if line.startswith("VmHWM:"):
+                        seen[1] = max(seen[1], int(line.split()[1]))
         except OSError:
             return
         done.wait(0.002)
@@ -43,7 +46,7 @@ def run(command, environment=None, limit=None):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
-        done, seen = threading.Event(), [0]
+        done, seen = threading.Event(), [0, 0]
         watcher = threading.Thread(target=watch, args=(process.pid, done, seen))
         watcher.start()
         clock = threading.Timer(limit or threading.TIMEOUT_MAX, process.kill)
@@ -60,7 +63,7 @@ def run(command, environment=None, limit=None):
         return Run(
             wall=wall,
             cpu=usage.ru_utime + usage.ru_stime,
-            peak=usage.ru_maxrss / 1e3,
+            peak=seen[1] / 1e3,
             own=seen[0] / 1e3,
             code=process.returncode,
             out=out.read().decode(errors="replace"),

@@ -31,6 +31,11 @@ def seconds(value):
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
+def memory(run):
+    peak = "–" if run["peak"] is None else f"{run['peak']:.0f}"
+    return f"{run['own']:.0f} / {peak}"
+
+
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * (len(head) - 1)]
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
@@ -85,9 +90,9 @@ def resources(rows):
         told = "convert" in other
         out.append([
             row["name"], seconds(row["plain"]["cpu"]), seconds(other["cpu"]) if told else "–",
-            f"{row['plain']['own']:.0f} / {row['plain']['peak']:.0f}",
-            f"{row['checked']['own']:.0f} / {row['checked']['peak']:.0f}",
-            f"{other['own']:.0f} / {other['peak']:.0f}" if told else "–",
+            memory(row["plain"]),
+            memory(row["checked"]),
+            memory(other) if told else "–",
             mb(row["bytes"]), mb(other["bytes"]) if told else "–",
             row["ops"], other["ops"] if told else "–",
         ])
