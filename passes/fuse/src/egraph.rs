@@ -69,7 +69,7 @@ pub struct Egraph {
 impl Default for Egraph {
     fn default() -> Self {
         Self {
-            iters: 8,
+            iters: 12,
             nodes: 10_000,
             matches: 2_000,
             window: 400,

@@ -1,6 +1,6 @@
 //! Sums and products with constants.
 
-use mlc_egraph::{Build, Family, Match, rule};
+use mlc_egraph::{Build, Class, Family, Match, rule};
 use mlc_ir::ops::{Add, FloorDiv, Mul, RealDiv, Sub};
 
 pub(super) const FAMILY: Family = Family {
@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
         rule!(Close, "add-of-add", ["add"], add_of_add),
         rule!(Exact, "sub-constant", ["sub"], sub_constant),
         rule!(Exact, "floor-div-one", ["floor_div"], floor_div_one),
+        rule!(Exact, "known-before", ["add", "sub", "mul", "floor_div"], known_before),
         rule!(Close, "mul-of-sum", ["mul"], mul_of_sum),
     ],
 };
@@ -98,7 +99,7 @@ fn mul_of_sum(m: &Match<'_>) -> Option<Build> {
     let (inner, b) = m.op::<Mul>()?.with_constant()?;
     let (x, a) = inner.find::<Add>()?.with_constant()?;
     a.dtype().filter(|dtype| dtype.is_float())?;
-    let moderate = |c: mlc_egraph::Class<'_>| {
+    let moderate = |c: Class<'_>| {
         let numbers = c.constant().filter(|c| c.count() <= 1 << 12)?.to_f64s().ok()?;
         let size = |c: &f64| *c == 0.0 || (1e-3..=1e3).contains(&c.abs());
         numbers.iter().all(size).then_some(())
@@ -107,4 +108,22 @@ fn mul_of_sum(m: &Match<'_>) -> Option<Build> {
     let shift = m.build(Mul {}, [a.into(), b.into()]);
     let scaled = m.build(Mul {}, [x.into(), b.into()]);
     Some(m.build(Add {}, [scaled, shift]))
+}
+
+/// `⌊(4·n) / 4⌋ · 4 = 4·n` and the like: an integer that stood in the computation before
+fn known_before(m: &Match<'_>) -> Option<Build> {
+    let content = m.root().content().filter(|content| !content.contains(&mlc_ir::Dim::Unknown))?;
+    let same = |class: &Class<'_>| class.content() == Some(content) && class.ty() == m.ty();
+    for operand in [m.operand(0), m.operand(1)] {
+        if same(&operand) {
+            return Some(operand.into());
+        }
+        for op in operand.ops() {
+            let before = (0..op.spec().operands.len()).flat_map(|slot| op.operands(slot));
+            if let Some(found) = before.into_iter().find(|class| same(class)) {
+                return Some(found.into());
+            }
+        }
+    }
+    None
 }

@@ -77,33 +77,67 @@ fn attention(m: &Match<'_>) -> Option<Build> {
     if !same || ![found.query, found.key, value].iter().all(alike) {
         return None;
     }
-    // A factor of an operand counts too; the op is given the operand without it.
-    for operand in [&mut found.query, &mut found.key] {
-        if let Some((inner, c)) = scaled(*operand).filter(|(inner, _)| inner.ty() == operand.ty()) {
-            found.factor *= c;
-            *operand = inner;
-        }
-    }
     let depth = if found.queries_are_rows { rank - 1 } else { rank - 2 };
     let width = found.query.shape()[depth].as_const().filter(|&n| n > 0)?;
     let factor = found.factor * (width as f64).sqrt();
+    let slack = if dtype.bits() < 32 { 1e-3 } else { 1e-6 };
+    let (query, key, factor) = without_factors(m, &found, (factor, slack));
     if !(1e-3..=1e3).contains(&factor.abs()) {
         return None;
     }
     let mask = found.mask(m, scores)?;
-    let is_one = (factor - 1.0).abs() <= if dtype.bits() < 32 { 1e-3 } else { 1e-6 };
-    let rows = |class: Class<'_>, are_rows: bool| match are_rows {
-        true => class.into(),
-        false => m.build(Transpose { perm: swapped(rank) }, [class.into()]),
+    let rows = |class: Build, are_rows: bool| match are_rows {
+        true => class,
+        false => m.build(Transpose { perm: swapped(rank) }, [class]),
     };
-    let key = rows(found.key, found.keys_are_rows);
-    let query = rows(found.query, found.queries_are_rows);
-    let query = match is_one {
+    let key = rows(key, found.keys_are_rows);
+    let query = rows(query, found.queries_are_rows);
+    let query = match (factor - 1.0).abs() <= slack {
         true => query,
         false => m.build(Mul {}, [query, m.number(factor)?]),
     };
     let slots = vec![vec![query], vec![key], vec![value.into()], mask.into_iter().collect()];
     Some(Build::with_slots(ScaledDotProductAttention {}, slots))
+}
+
+/// The query and the key, without numbers that they are multiplied by, and the factor with these: as many
+/// are left out as bring it to 1, all of them if nothing does.
+fn without_factors(
+    m: &Match<'_>,
+    found: &Scores<'_>,
+    (factor, slack): (f64, f64),
+) -> (Build, Build, f64) {
+    let ways = |class: Class<'_>| {
+        let plain = std::iter::once((class.into(), 1.0));
+        plain.chain(stripped(m, class, 3)).collect::<Vec<(Build, f64)>>()
+    };
+    let (queries, keys) = (ways(found.query), ways(found.key));
+    let mut last = (found.query.into(), found.key.into(), factor);
+    for (query, a) in &queries {
+        for (key, b) in &keys {
+            last = (query.clone(), key.clone(), factor * a * b);
+            if (last.2 - 1.0).abs() <= slack {
+                return last;
+            }
+        }
+    }
+    last
+}
+
+/// A value without a number that it is multiplied by, perhaps before it is viewed or transposed, and the
+/// number.
+fn stripped(m: &Match<'_>, class: Class<'_>, depth: usize) -> Option<(Build, f64)> {
+    if let Some((inner, c)) = scaled(class).filter(|(inner, _)| inner.ty() == class.ty()) {
+        return Some((inner.into(), c));
+    }
+    let depth = depth.checked_sub(1)?;
+    if let Some(op) = class.find::<Transpose>() {
+        let (inner, c) = stripped(m, op.operand(0), depth)?;
+        return Some((m.build(op.payload().clone(), [inner]), c));
+    }
+    let op = class.find::<Reshape>()?;
+    let (inner, c) = stripped(m, op.operand(0), depth)?;
+    Some((m.build(Reshape {}, [inner, op.operand(1).into()]), c))
 }
 
 /// The permutation that swaps the last two of `rank` axes.

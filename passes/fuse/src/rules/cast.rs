@@ -3,8 +3,8 @@
 use mlc_egraph::{Build, Class, Family, Match, rule};
 use mlc_ir::infer::normalize_axis;
 use mlc_ir::ops::{
-    Add, Argsort, Cast, Equal, Gather, Linear, LogicalNot, Matmul, NotEqual, OneHot, ReduceArgmax,
-    ReduceArgmin, Transpose,
+    Add, Argsort, Cast, Dequantize, Equal, Gather, Linear, LogicalNot, Matmul, NotEqual, OneHot,
+    Quantize, ReduceArgmax, ReduceArgmin, Transpose,
 };
 use mlc_tensor::DType;
 
@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     rules: &[
         rule!(Exact, "test-of-cast", ["not_equal", "equal"], test_of_cast),
         rule!(Exact, "cast-of-truth", ["cast"], cast_of_truth),
+        rule!(Exact, "quantize-of-dequantize", ["quantize"], quantize_of_dequantize),
         rule!(Exact, "one-hot-matmul", ["matmul", "linear"], one_hot_matmul),
         rule!(Exact, "gather-of-gather", ["gather"], gather_of_gather),
     ],
@@ -116,4 +117,21 @@ fn gather_of_gather(m: &Match<'_>) -> Option<Build> {
     let op = Gather { axis: axis as i64, batch_dims: 0, validate_indices: false };
     let both = m.build(Gather { axis: 0, ..op.clone() }, [i.into(), j.into()]);
     fits.then(|| m.build(op, [inner.operand(0).into(), both]))
+}
+
+/// `quantize(dequantize(x)) = x` with the same scale, zero point and axis
+fn quantize_of_dequantize(m: &Match<'_>) -> Option<Build> {
+    let outer = m.op::<Quantize>()?;
+    let inner = outer.operand(0).find::<Dequantize>()?;
+    let x = inner.operand(0);
+    let scale = inner.operand(2);
+    let numbers = scale.constant().filter(|scale| scale.count() <= 1 << 14)?.to_f64s().ok()?;
+    // The product and the quotient must be normal numbers.
+    let range = if scale.dtype()?.bits() < 32 { 1e-3..=1e2 } else { 1e-30..=1e30 };
+    let fits = outer.operand(2) == scale
+        && outer.opt(1) == inner.opt(1)
+        && outer.axis == inner.axis
+        && numbers.iter().all(|s| range.contains(s))
+        && x.ty() == m.ty();
+    fits.then(|| x.into())
 }

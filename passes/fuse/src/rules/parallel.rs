@@ -133,8 +133,7 @@ fn reshape_of_split(m: &Match<'_>) -> Option<Build> {
     let (last, outer) = x.shape().split_last()?;
     let total = last.as_const()?;
     rows.as_const()?;
-    let count = |dims: &[Dim]| dims.iter().try_fold(1i64, |n, dim| n.checked_mul(dim.as_const()?));
-    let same = outer == batch || (count(outer).is_some() && count(outer) == count(batch));
+    let same = outer == batch || Dim::product(outer) == Dim::product(batch);
     if !same || normalize_axis(split.axis, x.rank()).ok()? + 1 != x.rank() {
         return None;
     }

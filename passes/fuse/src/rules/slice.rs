@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mlc_egraph::{Build, Class, Family, Match, rule};
+use mlc_egraph::{Build, Class, Family, Found, Match, rule};
 use mlc_ir::infer::normalize_axis;
 use mlc_ir::ops::{Concat, Reshape, SliceByIndex, Split, Transpose};
 
@@ -17,7 +17,8 @@ pub(super) const FAMILY: Family = Family {
         rule!(Exact, "slice-of-view", ["slice_by_index"], slice_of_view),
         rule!(Exact, "slices-to-split", ["slice_by_index"], slices_to_split),
         rule!(Exact, "concat-of-split", ["concat"], concat_of_split),
-        rule!(Exact, "view-beside-split", ["reshape", "expand_dims", "squeeze"], view_beside_split),
+        rule!(Exact, "split-of-concat", ["split"], split_of_concat),
+        rule!(Exact, "slice-of-concat", ["slice_by_index"], slice_of_concat),
     ],
 };
 
@@ -59,16 +60,15 @@ fn slice_of_transpose(m: &Match<'_>) -> Option<Build> {
     Some(m.build(Transpose { perm: kept }, [value]))
 }
 
-/// The operand, the only axis that is not taken whole, and the range of it, for a slice with strides of 1;
-/// whether that axis is dropped.
-struct Part<'m> {
-    x: Class<'m>,
-    axis: usize,
-    first: i64,
-    count: i64,
+/// The operand of a slice with strides of 1, the only axis that is not taken whole, and its range.
+pub(super) struct Part<'m> {
+    pub(super) x: Class<'m>,
+    pub(super) axis: usize,
+    pub(super) first: i64,
+    pub(super) count: i64,
 }
 
-fn part<'m>(slice: &mlc_egraph::Found<'m, SliceByIndex>) -> Option<Part<'m>> {
+pub(super) fn part<'m>(slice: &Found<'m, SliceByIndex>) -> Option<Part<'m>> {
     let x = slice.operand(0);
     let shape = x.shape();
     let (begin, end) = (slice.operand(1).ints()?, slice.operand(2).ints()?);
@@ -179,32 +179,65 @@ fn concat_of_split(m: &Match<'_>) -> Option<Build> {
     fits.then(|| x.into())
 }
 
-/// `view(split(x)ᵢ) = split(view(x))ᵢ` where the axis of the split stays and others are merged, cut or dropped
-fn view_beside_split(m: &Match<'_>) -> Option<Build> {
-    let part = m.operand(0);
-    let (at, split) = part.result_of::<Split>()?;
-    let x = split.operand(0);
-    let axis = normalize_axis(split.axis, x.rank()).ok()?;
-    let from = part.static_shape()?;
-    let to = m.ty()?.static_shape()?;
-    let before: u64 = from[..axis].iter().product();
-    let own = from[axis];
-    let mut whole = 1u64;
-    let mut found = None;
-    for (i, &n) in to.iter().enumerate() {
-        // An extent of 1 may be any of several axes.
-        if whole == before && n == own && found.is_none() {
-            found = Some(i);
-        }
-        whole = whole.checked_mul(n)?;
-    }
-    let found = found.filter(|_| own > 1 || from.iter().all(|&n| n > 0))?;
-    let mut shape: Vec<i64> =
-        to.iter().map(|&n| i64::try_from(n)).collect::<Result<_, _>>().ok()?;
-    shape[found] = x.shape()[axis].as_const()?;
-    if shape.contains(&0) {
+/// `split(concat(x₀, x₁, …))ᵢ = xᵢ`, or the concatenation of those that a part holds
+fn split_of_concat(m: &Match<'_>) -> Option<Build> {
+    let split = m.op::<Split>()?;
+    let concat = split.operand(0).find::<Concat>().filter(|concat| !concat.interleave)?;
+    let rank = split.operand(0).rank();
+    let axis = normalize_axis(concat.axis, rank).ok()?;
+    if normalize_axis(split.axis, rank).ok()? != axis {
         return None;
     }
-    let value = m.build(Reshape {}, [x.into(), m.ints(&shape)?]);
-    Some(m.build(Split { axis: found as i64, ..split.payload().clone() }, [value]).result(at))
+    let sizes = match (&split.split_sizes, split.num_splits) {
+        (Some(sizes), _) => sizes.clone(),
+        (None, Some(parts @ 1..)) => {
+            let total = split.operand(0).shape()[axis].as_const()?;
+            vec![total / parts; usize::try_from(parts).ok()?]
+        }
+        _ => return None,
+    };
+    let start: i64 = sizes.iter().take(m.index()).sum();
+    let end = start + sizes.get(m.index())?;
+    let (mut at, mut held) = (0, Vec::new());
+    for value in concat.operands(0) {
+        let next = at + value.shape().get(axis)?.as_const()?;
+        if at < end && next > start {
+            (at >= start && next <= end).then(|| held.push(value))?;
+        }
+        at = next;
+    }
+    match held[..] {
+        [] => None,
+        [one] => (one.ty() == m.ty()).then(|| one.into()),
+        _ => Some(Build::of(concat.payload().clone(), held.into_iter().map(Build::from).collect())),
+    }
+}
+
+/// `slice(concat(x₀, x₁, …)) = slice(xᵢ)` where only elements of one are taken
+fn slice_of_concat(m: &Match<'_>) -> Option<Build> {
+    let slice = m.op::<SliceByIndex>()?;
+    let part = part(&slice)?;
+    let concat = part.x.find::<Concat>().filter(|concat| !concat.interleave)?;
+    let rank = part.x.rank();
+    (normalize_axis(concat.axis, rank).ok()? == part.axis).then_some(())?;
+    let mut start = 0;
+    for value in concat.operands(0) {
+        let end = start + value.shape().get(part.axis)?.as_const()?;
+        if part.first >= start && part.first + part.count <= end {
+            if value.ty() == m.ty() {
+                return Some(value.into());
+            }
+            let mut op = slice.payload().clone();
+            for mask in [&mut op.begin_mask, &mut op.end_mask] {
+                mask.resize(rank, false);
+                mask[part.axis] = false;
+            }
+            let (mut begin, mut end) = (slice.operand(1).ints()?, slice.operand(2).ints()?);
+            begin[part.axis] = part.first - start;
+            end[part.axis] = part.first - start + part.count;
+            return Some(m.build(op, [value.into(), m.ints(&begin)?, m.ints(&end)?]));
+        }
+        start = end;
+    }
+    None
 }
