@@ -277,6 +277,7 @@ impl Driver {
         observer: &mut dyn Observer,
     ) -> Result<ConvertReport, Diagnostics> {
         check_output(options)?;
+        check_recipe(options)?;
         observer.start("read", 0, 4);
         let (mut stages, mut watch) = (Stages::default(), Watch(Instant::now()));
         let asked = options.interface.by_source_names();
@@ -361,6 +362,20 @@ impl Driver {
 
 pub(crate) fn is_text(path: &Path) -> bool {
     path == Path::new("-") || path.extension().is_some_and(|e| e == "mlc")
+}
+
+/// A conversion runs no calibration.
+fn check_recipe(options: &ConvertOptions) -> Result<(), Diagnostics> {
+    if options.recipe.as_ref().is_some_and(Recipe::needs_calibration) {
+        return Err(Diagnostic::new(
+            codes::BAD_ARGUMENT,
+            "the recipe needs to know what reaches the weights",
+        )
+        .at(Place::Argument("--recipe".into()))
+        .help("convert without it, then `mlc compress OUT --recipe … --calib inputs.safetensors`")
+        .into());
+    }
+    Ok(())
 }
 
 fn check_output(options: &ConvertOptions) -> Result<(), Diagnostics> {

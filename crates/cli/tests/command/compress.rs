@@ -130,6 +130,8 @@ fn recipes_come_from_files_too() {
     assert!(folder.refused(2, "compress m.mlc --recipe bad.toml -o no.mlc").contains("`w9`"));
     assert!(folder.refused(2, "compress m.mlc --recipe w4-blok -o no.mlc").contains("block32"));
     assert!(folder.refused(2, "compress m.mlc -o no.mlc").contains("--recipe"));
+    let calibrated = folder.refused(2, "convert m.mlc -o no.mlpackage --recipe w8a8");
+    assert!(calibrated.contains("mlc compress OUT"), "{calibrated}");
     assert!(folder.refused(2, "compress m.mlc --recipe w8 --bits 3 -o no.mlc").contains("--bits"));
 }
 
