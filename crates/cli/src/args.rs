@@ -629,6 +629,14 @@ pub(crate) struct RulesArgs {
     pub(crate) check_rules: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// As the model has it
+    Model,
+    /// Sequences as images of one row: `linear` becomes a convolution
+    Ane,
+}
+
 /// Rewrite rules and what they did.
 #[derive(Debug, Args)]
 pub(crate) struct RewritingArgs {
@@ -641,6 +649,9 @@ pub(crate) struct RewritingArgs {
     /// What cheap means: size, latency, ane (M1 to M4, A14 to A18), ane-h17 (M5, A19), gpu or cpu
     #[arg(long, value_name = "DEVICE")]
     pub(crate) cost: Option<String>,
+    /// The layout to compute in: as the model has it, or sequences as images for the neural engine
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "model")]
+    pub(crate) layout: LayoutArg,
     /// Say which rules made the ops of this kind, value or module
     #[arg(long, value_name = "OP", alias = "explain")]
     pub(crate) explain_rewrites: Vec<String>,

@@ -10,7 +10,7 @@ use mlc_driver::{
 };
 
 use crate::Outcome;
-use crate::args::{ConvertArgs, FeatureArgs, RewritingArgs, Shared, StatesArg};
+use crate::args::{ConvertArgs, FeatureArgs, LayoutArg, RewritingArgs, Shared, StatesArg};
 use crate::compress::size;
 use crate::opt::{run_options, table};
 use crate::progress::Shower;
@@ -63,7 +63,12 @@ pub(crate) fn target(text: &str) -> Result<Target, Diagnostics> {
 
 /// How the flags ask for programs to be rewritten.
 pub(crate) fn rewriting(args: &RewritingArgs) -> Rewriting {
-    Rewriting { files: args.rules.clone(), thorough: args.check_rules, cost: args.cost.clone() }
+    Rewriting {
+        files: args.rules.clone(),
+        thorough: args.check_rules,
+        cost: args.cost.clone(),
+        images: args.layout == LayoutArg::Ane,
+    }
 }
 
 /// The severities that the flags ask for.

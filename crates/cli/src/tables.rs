@@ -96,7 +96,8 @@ pub(crate) fn passes(driver: &Driver, output: &Output) -> Outcome {
 }
 
 pub(crate) fn rules(driver: &Driver, args: &RulesArgs, output: &Output) -> Outcome {
-    let rewriting = Rewriting { files: args.rules.clone(), thorough: args.check_rules, cost: None };
+    let rewriting =
+        Rewriting { files: args.rules.clone(), thorough: args.check_rules, ..Rewriting::default() };
     let rows = mlc_driver::rules_table(driver, &rewriting)?;
     output.report("rules", &rows, &Diagnostics::new(), || {
         let mut text = String::new();

@@ -18,6 +18,10 @@ const THOROUGH_DRAWS: i64 = 5000;
 /// Most ops that a loop comes to that is written out for an engine, which runs no loops.
 const UNROLLED: i64 = 512;
 
+/// The passes of `--layout ane`.
+const IMAGES: &str = "conv-layout,fix(sink-transposes,identity-removal,cse),\
+                      egraph{families=[transpose,shape,views,slice]},cleanup";
+
 /// How programs are rewritten: files of rules, used beside those of the project, and what cheap means.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rewriting {
@@ -27,6 +31,8 @@ pub struct Rewriting {
     pub thorough: bool,
     /// The class of devices whose costs are counted; `latency` if `None`.
     pub cost: Option<String>,
+    /// Compute on sequences as on images of one row, as neural engines have it.
+    pub images: bool,
 }
 
 impl Rewriting {
@@ -48,6 +54,9 @@ impl Rewriting {
         target: Option<Opset>,
     ) -> Result<(), Diagnostics> {
         let device = self.cost.as_deref().map(known).transpose()?;
+        if self.images {
+            pipeline.items.append(&mut Pipeline::parse(IMAGES)?.items);
+        }
         let mut users = 0;
         self.hand_on(&mut pipeline.items, target, &mut users);
         if device.is_some() && users == 0 {
@@ -182,7 +191,8 @@ mod tests {
     #[test]
     fn files_need_a_pass_that_uses_them() {
         let mut pipeline = Pipeline::parse("cleanup,fix(egraph),dce").unwrap();
-        let rewriting = Rewriting { files: vec!["my.rules".into()], thorough: true, cost: None };
+        let rewriting =
+            Rewriting { files: vec!["my.rules".into()], thorough: true, ..Rewriting::default() };
         rewriting.hand_to(&mut pipeline, Some(Opset::Ios17)).unwrap();
         let text = pipeline.to_string();
         for part in ["target=ios17", "my.rules", "check=5000"] {

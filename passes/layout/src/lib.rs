@@ -4,22 +4,35 @@
 //! `perm[i]` of the source. An op is *carried* when it is computed of the sources of its operands, and
 //! its result is the transpose.
 //!
-//! **Invariant:** each pass here leaves the value of every output as it was, bit for bit.
+//! A sequence `[b, s, c]` has an *image* `[b, c, 1, s]`.
+//!
+//! **Invariant:** each pass here leaves the value of every output as it was, but for the order in which a
+//! convolution or a norm sums what a `linear` or a norm of the other layout does.
 
 mod axes;
 mod carry;
+mod conv_layout;
 mod form;
+mod lifted;
+mod on_images;
 mod sink_transposes;
 
 use mlc_pass::{PassEntry, PassList};
 
+pub use conv_layout::ConvLayout;
 pub use sink_transposes::SinkTransposes;
 
 /// The passes of this crate.
 pub const PASSES: PassList = PassList {
-    passes: &[PassEntry::of::<SinkTransposes>(
-        "No transpose stands before an op that can take its operand as it is.",
-    )
-    .source(include_str!("sink_transposes.rs"))],
+    passes: &[
+        PassEntry::of::<ConvLayout>(
+            "Sequences are computed as images of one row, by convolutions.",
+        )
+        .source(include_str!("conv_layout.rs")),
+        PassEntry::of::<SinkTransposes>(
+            "No transpose stands before an op that can take its operand as it is.",
+        )
+        .source(include_str!("sink_transposes.rs")),
+    ],
     aliases: &[],
 };
