@@ -167,3 +167,19 @@ fn ops_are_listed_with_the_frontends_that_make_them() {
     assert!(conv.contains(" torch "), "{conv}");
     assert!(listed.contains("; lowerings of torch make "), "{listed}");
 }
+
+#[test]
+fn sequences_are_computed_as_images_on_request() {
+    let folder = Folder::new();
+    folder.file(
+        "m.mlc",
+        "func @main(%x: tensor<1x8x2xf32>) -> tensor<1x8x2xf32> {\n  \
+           %v = const [[1.0, 2.0], [3.0, 4.0]] : tensor<2x2xf32>\n  \
+           %1 = linear %x, %v\n  %2 = relu %1\n  %y = linear %2, %v\n  return %y\n}\n",
+    );
+    let plain = folder.line("convert m.mlc -o -").ok().stdout;
+    assert!(plain.contains(" = linear ") && !plain.contains(" = conv "), "{plain}");
+    let layout = folder.line("convert m.mlc -o - --layout ane").ok().stdout;
+    assert_eq!(layout.matches(" = conv ").count(), 2, "{layout}");
+    assert!(!layout.contains(" = linear "), "{layout}");
+}
