@@ -254,15 +254,12 @@ impl Memory {
             self.log.push(Change::Base(at, base.value, base.version));
         }
         base.value = value;
-        if base.twins.is_some() {
-            for twin in self.twins(at).collect::<Vec<_>>() {
-                self.bases[twin].stale = true;
-            }
-        }
-        let base = &mut self.bases[at];
         // A version is never used twice, not even for a value that was left behind.
         self.versions += 1;
         base.version = self.versions;
+        for twin in self.twins(at).collect::<Vec<_>>() {
+            self.bases[twin].stale = true;
+        }
     }
 
     fn set_place(&mut self, at: usize, value: Value, version: u32) {

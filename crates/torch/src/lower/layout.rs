@@ -12,7 +12,7 @@ use super::alias::View;
 use super::error::LowerError;
 use super::value::{TensorId, Val};
 
-/// Ops whose results are packed whatever they are made of.
+/// Ops of ATen whose results, if new, are packed whatever they are made of.
 const PACKING: &[&str] = &[
     "addmm",
     "arange",
@@ -52,9 +52,12 @@ pub(super) fn ordered(shape: &[Dim], order: &[usize]) -> Vec<Dim> {
 
 /// Whether a tensor of these extents has no gaps and the last axis innermost.
 pub(crate) fn is_packed(shape: &[Dim], strides: &[Dim]) -> bool {
-    let known = packed(shape);
-    shape.len() == strides.len()
-        && shape.iter().zip(strides.iter().zip(&known)).all(|(dim, (a, b))| dim.is(1) || a == b)
+    lies_alike(shape, strides, &packed(shape))
+}
+
+/// Whether two strides of a tensor of these extents are one layout: those of axes of extent 1 are nothing.
+pub(super) fn lies_alike(shape: &[Dim], a: &[Dim], b: &[Dim]) -> bool {
+    a.len() == b.len() && shape.iter().zip(a.iter().zip(b)).all(|(dim, (a, b))| dim.is(1) || a == b)
 }
 
 /// The strides of memory of `shape` and `strides` seen as `to`, if that moves no elements: each run of axes
@@ -166,7 +169,8 @@ impl Cx<'_> {
         mut operands: impl Iterator<Item = &'v Val>,
         first: usize,
     ) {
-        if PACKING.contains(&op) || operands.all(|val| self.all_packed(val)) {
+        let is_packing = op.strip_prefix("aten.").is_some_and(|op| PACKING.contains(&op));
+        if is_packing || operands.all(|val| self.all_packed(val)) {
             return;
         }
         for output in outputs {
@@ -176,10 +180,12 @@ impl Cx<'_> {
         }
     }
 
-    /// What a reshape of `x` gives where `value` is its value and its layout is not known.
+    /// What a reshape of `x` gives where `value` is its value and the layout of `x` is not known; nor is that
+    /// of the result.
     pub(super) fn twin(&mut self, x: TensorId, value: mlc_ir::Value) -> TensorId {
         let tensor = self.fresh_tensor(value);
         self.memory.pair(x, tensor);
+        self.memory.forget_strides(tensor, 0);
         tensor
     }
 }

@@ -113,6 +113,9 @@ fn a_write_that_may_be_shared_is_refused() {
         &["whether another shares its memory", "call `.contiguous()`"],
     );
     convert(&stored(&entries(MODULE, &net(&format!("{begun}    return z\n"))))).unwrap();
+    let copied = begun
+        .replace("    z = torch.reshape(y", "    c = torch.contiguous(y)\n    z = torch.reshape(c");
+    convert(&stored(&entries(MODULE, &net(&format!("{copied}    return c\n"))))).unwrap();
     let packed = begun.replace("z = torch.reshape(y", "z = torch.reshape(torch.contiguous(y)");
     refused(
         &stored(&entries(MODULE, &net(&format!("{packed}    return y\n")))),
