@@ -241,7 +241,7 @@ pub(crate) fn convert(
     }
     output.report("convert", &report, &report.diagnostics, || {
         if !output.quiet {
-            for line in summary::lines(&report, start.elapsed(), summary::peak_memory()) {
+            for line in summary::lines(&report, start.elapsed(), mlc_driver::peak_memory()) {
                 say(&format!("  {line}"));
             }
         }

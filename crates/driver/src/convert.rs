@@ -15,7 +15,7 @@ use mlc_torch::lower::{LowerOptions, StateMode};
 use serde::Serialize;
 
 use crate::compare::Tolerance;
-use crate::compress::{Recipe, WeightRow, rows};
+use crate::compress::{Recipe, WeightRow, rows, uncalibrated};
 use crate::feature::{FeatureReport, features};
 use crate::interface::{InterfaceOptions, Pinned};
 use crate::levels::Levels;
@@ -367,13 +367,9 @@ pub(crate) fn is_text(path: &Path) -> bool {
 /// A conversion runs no calibration.
 fn check_recipe(options: &ConvertOptions) -> Result<(), Diagnostics> {
     if options.recipe.as_ref().is_some_and(Recipe::needs_calibration) {
-        return Err(Diagnostic::new(
-            codes::BAD_ARGUMENT,
-            "the recipe needs to know what reaches the weights",
-        )
-        .at(Place::Argument("--recipe".into()))
-        .help("convert without it, then `mlc compress OUT --recipe … --calib inputs.safetensors`")
-        .into());
+        let help =
+            "convert without it, then `mlc compress OUT --recipe … --calib inputs.safetensors`";
+        return Err(uncalibrated(help).into());
     }
     Ok(())
 }

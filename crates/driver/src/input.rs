@@ -331,7 +331,7 @@ impl Driver {
             }
         };
         loaded.kind = kind;
-        loaded.ops = loaded.program.functions.iter().map(|(_, f)| f.op_count()).sum();
+        loaded.ops = loaded.program.op_count();
         loaded.parameters = constants(&loaded.program).map(|t| t.count() as u64).sum();
         Ok(loaded)
     }

@@ -39,6 +39,7 @@ mod verify;
 use mlc_diag::Diagnostics;
 use mlc_pass::Registry;
 
+pub use memory::peak_memory;
 pub use mlc_ir::request::RequestError;
 pub use mlc_ir::{AxisRequest, InputRequest};
 pub use mlc_pass::{

@@ -63,8 +63,18 @@ fn exceeded(what: String, cap: u64) -> Diagnostics {
 
 /// Bytes that the process holds and no file backs, where the system tells.
 fn own() -> Option<u64> {
+    status("RssAnon:")
+}
+
+/// Most memory that the process has held, in bytes, where the system tells.
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
+    status("VmHWM:")
+}
+
+fn status(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

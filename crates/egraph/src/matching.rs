@@ -174,6 +174,12 @@ impl<'m, P> Found<'m, P> {
         given.map(|&id| Class { m: self.m, id })
     }
 
+    /// The operands of slot `slot`, to build with; none for one that is left out.
+    #[must_use]
+    pub fn slot(&self, slot: usize) -> Vec<Build> {
+        self.operands(slot).into_iter().map(Build::from).collect()
+    }
+
     /// The operands of slot `slot`.
     #[must_use]
     pub fn operands(&self, slot: usize) -> Vec<Class<'m>> {

@@ -487,6 +487,15 @@ impl Dim {
         dims.into_iter().fold(Self::Const(1), |product, dim| product.mul(dim))
     }
 
+    /// Extents as the operand of a reshape, −1 for an open one; `None` where several are open, or one is 0,
+    /// which would copy an extent.
+    #[must_use]
+    pub fn reshape_sizes(dims: &[Self]) -> Option<Vec<i64>> {
+        let open = dims.iter().filter(|dim| dim.as_const().is_none()).count();
+        let fits = open <= 1 && !dims.iter().any(|dim| dim.is(0));
+        fits.then(|| dims.iter().map(|dim| dim.as_const().unwrap_or(-1)).collect())
+    }
+
     /// The value with symbols replaced by what `value` gives; a symbol without value stays.
     #[must_use]
     pub fn substitute(&self, value: &dyn Fn(&str) -> Option<Self>) -> Self {

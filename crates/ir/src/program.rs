@@ -296,6 +296,12 @@ impl Program {
         Self::default()
     }
 
+    /// Number of linked ops of all functions that are not constants.
+    #[must_use]
+    pub fn op_count(&self) -> usize {
+        self.functions.iter().map(|(_, function)| function.op_count()).sum()
+    }
+
     /// The id of a location, new or known.
     pub fn intern_loc(&mut self, loc: Loc) -> LocId {
         if let Some(&id) = self.loc_ids.get(&loc) {

@@ -470,7 +470,7 @@ impl Run<'_> {
         only: Option<FuncId>,
     ) -> Result<Changed, Diagnostics> {
         let pass = &planned.pass;
-        let ops_before = op_count(program);
+        let ops_before = program.op_count();
         let span = tracing::debug_span!("pass", name = pass.name(), ops_before);
         let _entered = span.enter();
         let start = self.options.timing.then(Instant::now);
@@ -485,7 +485,7 @@ impl Run<'_> {
             }
         }
         let changed = matches!(result, Ok(Changed::Yes));
-        let ops_after = op_count(program);
+        let ops_after = program.op_count();
         tracing::debug!(changed, ops_after, removed);
         self.report.diagnostics.extend(cx.diagnostics);
         self.report.runs.push(PassRun {
@@ -602,8 +602,4 @@ fn guarded(
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
         Err(Diagnostic::new(codes::INTERNAL, format!("`{pass}` panicked: {text}")).into())
     })
-}
-
-fn op_count(program: &Program) -> usize {
-    program.functions.iter().map(|(_, function)| function.op_count()).sum()
 }

@@ -210,6 +210,15 @@ impl Tensor {
         Ok(Self::from_parts(dtype, shape.to_vec(), Source::Splat(element.into())))
     }
 
+    /// One number everywhere, converted as [`Tensor::from_f64s`] does.
+    ///
+    /// # Errors
+    /// As [`Tensor::splat`].
+    pub fn full(dtype: DType, shape: &[u64], x: f64) -> Result<Self, TensorError> {
+        let one = Self::from_f64s(dtype, &[], &[x])?;
+        Self::splat(dtype, shape, &one.bytes()?)
+    }
+
     /// Uniform values in `[-scale, scale)` that depend on seed and position only; integers are
     /// truncated, `bool` is the sign.
     ///

@@ -1,4 +1,4 @@
-"""Writes five models with weights like trained ones, and inputs for them, for `budget.py`.
+"""Writes five models with weights like trained ones, and inputs for them, to try budgets of bytes on.
 
 Random weights are a poor test of compression: all of their elements and layers matter alike. Here a weight
 is `U·diag(s)·Vᵀ` with random orthogonal `U` and `V` and singular values `s` that fall by a power of their

@@ -1,12 +1,12 @@
 //! The pass `identity-removal`.
 
 use mlc_ir::ops::Cast;
-use mlc_ir::{Action, Builder, Node, Op, Program, Rewriter, Value};
-use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
+use mlc_ir::{Action, Builder, Node, Op, Program, Value};
+use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use mlc_tensor::{DType, Source, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::Yields;
+use crate::rewrite;
 
 /// Removes ops that give back their own operand: `identity`; `reshape`, `transpose`, `cast`, `pad`,
 /// `tile`, slices and joins that change nothing; `x·1`, `x/1`, `x−0`. A `cast` of a `cast` becomes one
@@ -41,24 +41,18 @@ impl Pass for IdentityRemoval {
     }
 
     fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
-        let mut changed = false;
-        for func in cx.functions(program) {
-            let mut yields = Yields::of(&program.functions[func]);
-            let name = Some(self.name());
-            changed |= Rewriter::run::<PassError>(program, func, name, &mut |b, node| {
-                if let Some(same) = unchanged(b, node) {
-                    let result = b.results(node)[0];
-                    if yields.replace(b, result, same) {
-                        return Ok(Action::Replace(vec![same]));
-                    }
-                }
-                let Some((x, dtype)) = inner_of_casts(b, node) else { return Ok(Action::Keep) };
+        rewrite(program, cx, Some(self.name()), &mut |b, node, yields| {
+            if let Some(same) = unchanged(b, node) {
                 let result = b.results(node)[0];
-                let back = b.tensor(x)?.dtype == dtype && yields.replace(b, result, x);
-                Ok(Action::Replace(vec![if back { x } else { Cast { dtype }.build(b, x)? }]))
-            })?;
-        }
-        Ok(Changed::from(changed))
+                if yields.replace(b, result, same) {
+                    return Ok(Action::Replace(vec![same]));
+                }
+            }
+            let Some((x, dtype)) = inner_of_casts(b, node) else { return Ok(Action::Keep) };
+            let result = b.results(node)[0];
+            let back = b.tensor(x)?.dtype == dtype && yields.replace(b, result, x);
+            Ok(Action::Replace(vec![if back { x } else { Cast { dtype }.build(b, x)? }]))
+        })
     }
 }
 

@@ -1,11 +1,11 @@
 //! The pass `inline-branches`.
 
-use mlc_ir::{Action, Builder, Node, Op, Program, Region, Rewriter};
-use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
+use mlc_ir::{Action, Builder, Node, Op, Program, Region};
+use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::Yields;
 use crate::inline::{apart, inline};
+use crate::rewrite;
 
 /// Puts a branch whose condition is a constant in the place of the `cond`.
 ///
@@ -42,17 +42,12 @@ impl Pass for InlineBranches {
     }
 
     fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
-        let mut changed = false;
-        for func in cx.functions(program) {
-            let mut yields = Yields::of(&program.functions[func]);
-            changed |= Rewriter::run::<PassError>(program, func, None, &mut |b, node| {
-                let Some(region) = taken(b, node) else { return Ok(Action::Keep) };
-                let start = b.function().regions[b.region].nodes.len();
-                let Ok(values) = inline(b, region, &[]) else { return Ok(Action::Keep) };
-                Ok(Action::Replace(apart(b, (node, start), values, &mut yields)?))
-            })?;
-        }
-        Ok(Changed::from(changed))
+        rewrite(program, cx, None, &mut |b, node, yields| {
+            let Some(region) = taken(b, node) else { return Ok(Action::Keep) };
+            let start = b.function().regions[b.region].nodes.len();
+            let Ok(values) = inline(b, region, &[]) else { return Ok(Action::Keep) };
+            Ok(Action::Replace(apart(b, (node, start), values, yields)?))
+        })
     }
 }
 

@@ -22,8 +22,10 @@ mod unroll_loops;
 
 use std::collections::BTreeSet;
 
-use mlc_ir::{Builder, Def, EntityId, Function, Op, Region, Value};
-use mlc_pass::{Alias, PassEntry, PassList};
+use mlc_ir::{
+    Action, Builder, Def, EntityId, Function, Node, Op, Program, Region, Rewriter, Value,
+};
+use mlc_pass::{Alias, Changed, PassCx, PassEntry, PassError, PassList, Result};
 
 pub use cse::Cse;
 pub use dce::Dce;
@@ -71,6 +73,24 @@ pub const PASSES: PassList = PassList {
         summary: "No op and no constant that could be left out.",
     }],
 };
+
+/// Shows each op of the functions that `cx` names to `each`, which may replace it; `marked` is the pass that
+/// new ops are marked with.
+fn rewrite(
+    program: &mut Program,
+    cx: &PassCx,
+    marked: Option<&'static str>,
+    each: &mut dyn FnMut(&mut Builder<'_>, Node, &mut Yields) -> Result<Action>,
+) -> Result<Changed> {
+    let mut changed = false;
+    for func in cx.functions(program) {
+        let mut yields = Yields::of(&program.functions[func]);
+        changed |= Rewriter::run::<PassError>(program, func, marked, &mut |b, node| {
+            each(b, node, &mut yields)
+        })?;
+    }
+    Ok(Changed::from(changed))
+}
 
 /// What regions yield, so that replacing one value by another keeps outputs apart.
 struct Yields {

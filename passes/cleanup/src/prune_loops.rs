@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mlc_ir::{Def, Function, Node, Op, Program, Region, Value};
+use mlc_ir::{Def, Function, Node, Op, Program, Region, Uses, Value};
 use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use serde::{Deserialize, Serialize};
 
@@ -63,10 +63,10 @@ impl Pass for PruneLoops {
             if loops.is_empty() {
                 continue;
             }
-            let used = used(function);
+            let uses = Uses::of(function);
             let mut replaced = BTreeMap::new();
             for node in loops {
-                gone += prune(function, node, &used, &mut replaced);
+                gone += prune(function, node, &uses, &mut replaced);
             }
             substitute(function, &replaced);
         }
@@ -75,42 +75,23 @@ impl Pass for PruneLoops {
     }
 }
 
-/// Values that ops use, and values that regions yield.
-struct Used {
-    by_ops: BTreeSet<Value>,
-    by_regions: BTreeSet<Value>,
-}
-
-fn used(function: &Function) -> Used {
-    let mut used = Used { by_ops: BTreeSet::new(), by_regions: BTreeSet::new() };
-    used.by_regions.extend(&function.regions[function.body].results);
-    function.for_each_node(&mut |_, node| {
-        let data = &function.nodes[node];
-        used.by_ops.extend(data.operands.all());
-        for &region in &data.regions {
-            used.by_regions.extend(&function.regions[region].results);
-        }
-    });
-    used
-}
-
 /// Removes variables of one loop; what stands for their values goes to `replaced`.
 fn prune(
     function: &mut Function,
     node: Node,
-    used: &Used,
+    uses: &Uses,
     replaced: &mut BTreeMap<Value, Value>,
 ) -> usize {
     let &[test, body] = &function.nodes[node].regions[..] else { return 0 };
     let initial = function.nodes[node].operands.all().to_vec();
     let results = function.nodes[node].results.clone();
-    let live = live(function, node, used);
+    let live = live(function, node, uses);
     let mut keep = vec![true; initial.len()];
     for i in 0..initial.len() {
         let args = [function.regions[test].args[i], function.regions[body].args[i]];
         let same = function.regions[body].results[i] == args[1]
             && args.iter().chain([&results[i]]).all(|&v| function.ty(v) == function.ty(initial[i]));
-        if same && !used.by_regions.contains(&results[i]) {
+        if same && uses.yields(results[i]) == 0 {
             replaced.extend(args.into_iter().chain([results[i]]).map(|value| (value, initial[i])));
             keep[i] = false;
         } else if !live[i] {
@@ -126,11 +107,10 @@ fn prune(
 }
 
 /// Which variables something depends on besides their own next values.
-fn live(function: &Function, node: Node, used: &Used) -> Vec<bool> {
+fn live(function: &Function, node: Node, uses: &Uses) -> Vec<bool> {
     let data = &function.nodes[node];
     let (test, body) = (data.regions[0], data.regions[1]);
-    let is_used = |value: &Value| used.by_ops.contains(value) || used.by_regions.contains(value);
-    let mut live: Vec<bool> = data.results.iter().map(is_used).collect();
+    let mut live: Vec<bool> = data.results.iter().map(|&value| uses.count(value) > 0).collect();
     let mut needed = needs(function, test, &function.regions[test].results);
     loop {
         let roots: Vec<Value> = (0..live.len())

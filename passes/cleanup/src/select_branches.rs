@@ -1,12 +1,12 @@
 //! The pass `select-branches`.
 
 use mlc_ir::ops::Select;
-use mlc_ir::{Action, Builder, Node, Op, Program, Region, Rewriter, Trait};
-use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
+use mlc_ir::{Action, Builder, Node, Op, Program, Region, Trait};
+use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::Yields;
 use crate::inline::{apart, inline};
+use crate::rewrite;
 
 /// Computes both branches and selects, where the branches are a few ops on single elements: at most
 /// `ops` in both, on values of at most `elements` elements.
@@ -56,23 +56,17 @@ impl Pass for SelectBranches {
     }
 
     fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
-        let mut changed = false;
-        for func in cx.functions(program) {
-            let mut yields = Yields::of(&program.functions[func]);
-            let name = Some(self.name());
-            changed |= Rewriter::run::<PassError>(program, func, name, &mut |b, node| {
-                let Some([yes, no]) = self.branches(b, node) else { return Ok(Action::Keep) };
-                let start = b.function().regions[b.region].nodes.len();
-                let pred = b.function().nodes[node].operands.all()[0];
-                let (yes, no) = (inline(b, yes, &[])?, inline(b, no, &[])?);
-                let mut values = Vec::new();
-                for (yes, no) in yes.into_iter().zip(no) {
-                    values.push(if yes == no { yes } else { Select {}.build(b, pred, yes, no)? });
-                }
-                Ok(Action::Replace(apart(b, (node, start), values, &mut yields)?))
-            })?;
-        }
-        Ok(Changed::from(changed))
+        rewrite(program, cx, Some(self.name()), &mut |b, node, yields| {
+            let Some([yes, no]) = self.branches(b, node) else { return Ok(Action::Keep) };
+            let start = b.function().regions[b.region].nodes.len();
+            let pred = b.function().nodes[node].operands.all()[0];
+            let (yes, no) = (inline(b, yes, &[])?, inline(b, no, &[])?);
+            let mut values = Vec::new();
+            for (yes, no) in yes.into_iter().zip(no) {
+                values.push(if yes == no { yes } else { Select {}.build(b, pred, yes, no)? });
+            }
+            Ok(Action::Replace(apart(b, (node, start), values, yields)?))
+        })
     }
 }
 
@@ -113,12 +107,7 @@ impl SelectBranches {
     }
 
     fn is_small(&self, b: &Builder<'_>, value: mlc_ir::Value) -> bool {
-        let ty = b.ty(value).as_tensor().and_then(mlc_ir::TensorType::static_shape);
-        ty.is_some_and(|shape| {
-            shape
-                .iter()
-                .try_fold(1u64, |n, &d| n.checked_mul(d))
-                .is_some_and(|n| n <= self.elements)
-        })
+        let count = b.ty(value).as_tensor().and_then(|ty| ty.count().as_const());
+        count.and_then(|n| u64::try_from(n).ok()).is_some_and(|n| n <= self.elements)
     }
 }

@@ -1,7 +1,5 @@
 //! The pass `single-parts`.
 
-use std::collections::BTreeSet;
-
 use mlc_ir::infer::normalize_axis;
 use mlc_ir::ops::{SliceByIndex, Split};
 use mlc_ir::{Action, Builder, Node, Op, Program, Rewriter, Uses, Value};
@@ -41,16 +39,9 @@ impl Pass for SingleParts {
         let mut changed = false;
         for func in cx.functions(program) {
             let uses = Uses::of(&program.functions[func]);
-            let mut splits = BTreeSet::new();
-            let function = &program.functions[func];
-            function.for_each_node(&mut |_, node| {
-                if matches!(function.nodes[node].op, Op::Split(_)) {
-                    splits.insert(node);
-                }
-            });
             let name = Some(self.name());
             changed |= Rewriter::run::<PassError>(program, func, name, &mut |b, node| {
-                if !splits.contains(&node) {
+                if !matches!(b.function().nodes[node].op, Op::Split(_)) {
                     return Ok(Action::Keep);
                 }
                 let results = b.results(node).to_vec();

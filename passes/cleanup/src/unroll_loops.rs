@@ -1,13 +1,13 @@
 //! The pass `unroll-loops`.
 
-use mlc_ir::{Action, Builder, Node, Op, OpResult, Program, Region, Rewriter, Value};
-use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
+use mlc_ir::{Action, Builder, Node, Op, OpResult, Program, Region, Value};
+use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use mlc_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::Yields;
 use crate::counters::{Counters, size};
 use crate::inline::{apart, inline};
+use crate::rewrite;
 
 /// Writes out a loop whose number of rounds is known: one whose condition depends on constants and
 /// counters alone. At most `ops` ops are made from a loop, and at most `rounds` rounds are counted.
@@ -58,25 +58,20 @@ impl Pass for UnrollLoops {
     }
 
     fn run(&self, program: &mut Program, cx: &mut PassCx) -> Result<Changed> {
-        let mut changed = false;
-        for func in cx.functions(program) {
-            let mut yields = Yields::of(&program.functions[func]);
-            changed |= Rewriter::run::<PassError>(program, func, None, &mut |b, node| {
-                let Some((body, rounds)) = self.rounds(b, node) else { return Ok(Action::Keep) };
-                let start = b.function().regions[b.region].nodes.len();
-                let Ok(values) = unroll(b, node, body, rounds) else { return Ok(Action::Keep) };
-                let data = &b.function().nodes[node];
-                let fits = values.iter().zip(&data.results).all(|(&to, &from)| {
-                    b.ty(to) == b.ty(from)
-                        || b.ty(from).as_tensor().is_some_and(|ty| ty.static_shape().is_none())
-                });
-                if !fits {
-                    return Ok(Action::Keep);
-                }
-                Ok(Action::Replace(apart(b, (node, start), values, &mut yields)?))
-            })?;
-        }
-        Ok(Changed::from(changed))
+        rewrite(program, cx, None, &mut |b, node, yields| {
+            let Some((body, rounds)) = self.rounds(b, node) else { return Ok(Action::Keep) };
+            let start = b.function().regions[b.region].nodes.len();
+            let Ok(values) = unroll(b, node, body, rounds) else { return Ok(Action::Keep) };
+            let data = &b.function().nodes[node];
+            let fits = values.iter().zip(&data.results).all(|(&to, &from)| {
+                b.ty(to) == b.ty(from)
+                    || b.ty(from).as_tensor().is_some_and(|ty| ty.static_shape().is_none())
+            });
+            if !fits {
+                return Ok(Action::Keep);
+            }
+            Ok(Action::Replace(apart(b, (node, start), values, yields)?))
+        })
     }
 }
 

@@ -9,13 +9,6 @@ use mlc_ir::{Builder, Dim, Op, OpResult, TensorType, Value};
 #[derive(Debug, Default)]
 pub(crate) struct Images(BTreeMap<Value, Value>);
 
-/// The shape that a reshape is given; `None` where two extents are open.
-pub(crate) fn wanted(shape: &[Dim]) -> Option<Vec<i64>> {
-    let open = shape.iter().filter(|dim| dim.as_const().is_none()).count();
-    let fits = open <= 1 && !shape.iter().any(|dim| dim.is(0));
-    fits.then(|| shape.iter().map(|dim| dim.as_const().unwrap_or(-1)).collect())
-}
-
 /// Whether a value is a sequence of more than one element, of a known number of channels.
 pub(crate) fn is_sequence(ty: &TensorType) -> bool {
     matches!(&ty.shape[..], [_, s, c] if !s.is(1) && c.as_const().is_some_and(|c| c > 0))
@@ -70,10 +63,8 @@ fn heads(b: &mut Builder<'_>, sequence: Value) -> OpResult<Option<Value>> {
     let Some((Op::Reshape(_), &[x, _])) = made else { return Ok(None) };
     let [batch, rows, channels] = &b.tensor(sequence)?.shape[..] else { return Ok(None) };
     let [own_batch, own_rows, heads, depth] = &b.tensor(x)?.shape[..] else { return Ok(None) };
-    let Some(shape) = wanted(&[batch.clone(), channels.clone(), Dim::Const(1), rows.clone()])
-    else {
-        return Ok(None);
-    };
+    let shape = [batch.clone(), channels.clone(), Dim::Const(1), rows.clone()];
+    let Some(shape) = Dim::reshape_sizes(&shape) else { return Ok(None) };
     if (own_batch, own_rows) != (batch, rows) || heads.mul(depth) != *channels {
         return Ok(None);
     }
@@ -97,7 +88,7 @@ pub(crate) fn split_heads(
         return Ok(None);
     }
     let shape = [batch.clone(), heads.clone(), depth.clone(), rows.clone()];
-    let Some(shape) = wanted(&shape) else { return Ok(None) };
+    let Some(shape) = Dim::reshape_sizes(&shape) else { return Ok(None) };
     let shape = b.ints(&shape)?;
     let cut = Reshape {}.build(b, image, shape)?;
     Transpose { perm: vec![0, 3, 1, 2] }.build(b, cut).map(Some)

@@ -142,14 +142,10 @@ fn reshaped(b: &mut Builder<'_>, x: Value, perm: &[usize]) -> OpResult<Option<Va
     }
     let shape = b.tensor(x)?.shape.clone();
     let moving: Vec<usize> = perm.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
-    let open = shape.iter().filter(|dim| dim.as_const().is_none()).count();
-    if open > 1 || moving.windows(2).any(|pair| pair[0] > pair[1]) {
+    let turned: Vec<Dim> = perm.iter().map(|&axis| shape[axis].clone()).collect();
+    let Some(to) = Dim::reshape_sizes(&turned).filter(|_| moving.is_sorted()) else {
         return Ok(None);
-    }
-    let to: Vec<i64> = perm.iter().map(|&axis| shape[axis].as_const().unwrap_or(-1)).collect();
-    if shape.contains(&Dim::Const(0)) {
-        return Ok(None);
-    }
+    };
     let to = b.ints(&to)?;
     Reshape {}.build(b, x, to).map(Some)
 }

@@ -9,7 +9,8 @@ mod quantize_weights;
 mod smooth_weights;
 
 use mlc_diag::{Diagnostic, codes};
-use mlc_pass::{PassEntry, PassList};
+use mlc_pass::{PassEntry, PassList, Record};
+use serde_json::json;
 
 pub use quantize_activations::QuantizeActivations;
 pub use quantize_weights::QuantizeWeights;
@@ -32,4 +33,11 @@ pub const PASSES: PassList = PassList {
 fn uncalibrated(pass: &str) -> Diagnostic {
     Diagnostic::new(codes::BAD_ARGUMENT, format!("`{pass}` needs to know what reaches the weights"))
         .help("`mlc compress --recipe w8a8 --calib inputs.safetensors` runs the model first")
+}
+
+/// The row of what reaches weights by that name.
+fn activation(name: &str, scheme: &str, note: &str) -> Record {
+    let fields = [("scheme", json!(scheme)), ("note", json!(note))];
+    let fields = fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
+    Record { name: format!("{name} (activation)"), fields }
 }

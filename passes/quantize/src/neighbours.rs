@@ -64,16 +64,19 @@ pub(crate) fn read(program: &Program, edits: &Edits, id: ConstId) -> Result<Opti
     Ok(Some(Read { elements: float.read(&tensor.bytes()?), shape, float }))
 }
 
-/// All values of `func` whose scales can move, in order.
-pub(crate) fn meetings(program: &Program, func: FuncId) -> Vec<Meeting> {
-    let function = &program.functions[func];
-    let search = Search { program, function, uses: Uses::of(function), places: places(program) };
+/// All values of `functions` whose scales can move, in order.
+pub(crate) fn meetings(program: &Program, functions: &[FuncId]) -> Vec<Meeting> {
+    let places = places(program);
     let mut found = Vec::new();
-    function.for_each_node(&mut |_, node| {
-        if let &[value] = &function.nodes[node].results[..] {
-            found.extend(search.meeting(node, value));
-        }
-    });
+    for &func in functions {
+        let function = &program.functions[func];
+        let search = Search { program, function, uses: Uses::of(function), places: &places };
+        function.for_each_node(&mut |_, node| {
+            if let &[value] = &function.nodes[node].results[..] {
+                found.extend(search.meeting(node, value));
+            }
+        });
+    }
     found
 }
 
@@ -94,14 +97,14 @@ struct Search<'a> {
     program: &'a Program,
     function: &'a Function,
     uses: Uses,
-    places: BTreeMap<ConstId, usize>,
+    places: &'a BTreeMap<ConstId, usize>,
 }
 
 impl Search<'_> {
     /// The constant that `value` is, if nothing else uses it.
     fn own(&self, value: Value) -> Option<ConstId> {
-        let mlc_ir::Def::Result(node, _) = self.function.values[value].def else { return None };
-        let Op::Const(payload) = &self.function.nodes[node].op else { return None };
+        let (_, data) = self.function.def(value)?;
+        let Op::Const(payload) = &data.op else { return None };
         let is_own = self.is_single(value) && self.places.get(&payload.value) == Some(&1);
         is_own.then_some(payload.value)
     }
@@ -183,9 +186,7 @@ impl Search<'_> {
                 }
                 // Either factor will do, if all of it has the channels.
                 let made = |value: Value| {
-                    let mlc_ir::Def::Result(node, _) = self.function.values[value].def else {
-                        return None;
-                    };
+                    let (node, _) = self.function.def(value)?;
                     let ty = self.function.ty(value).as_tensor()?;
                     let full = is_conv || ty.shape.last()?.as_const() == Some(channels as i64);
                     (full && self.is_single(value)).then(|| self.layer(node, of)).flatten()
@@ -194,9 +195,7 @@ impl Search<'_> {
             }
             Op::Relu(_) => {
                 let value = operand(0)?;
-                let mlc_ir::Def::Result(node, _) = self.function.values[value].def else {
-                    return None;
-                };
+                let (node, _) = self.function.def(value)?;
                 self.is_single(value).then(|| self.layer(node, of)).flatten()
             }
             _ => self.layer(node, of),

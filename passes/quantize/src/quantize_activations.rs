@@ -6,10 +6,9 @@ use mlc_compress::Calibration;
 use mlc_diag::{Diagnostic, codes};
 use mlc_ir::ops::{Dequantize, Quantize};
 use mlc_ir::{Action, Builder, FuncId, Node, Op, OpError, Program, Region, Rewriter, Value};
-use mlc_pass::{Changed, Numerics, Pass, PassCx, PassError, Phase, Record, Result};
+use mlc_pass::{Changed, Numerics, Pass, PassCx, PassError, Phase, Result};
 use mlc_tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 /// What ops multiply weights with goes through 8-bit integers, over the range that calibration saw or
 /// that is given: symmetric ones, or with a zero point where the range lies much to one side.
@@ -94,9 +93,7 @@ impl Pass for QuantizeActivations {
         }
         for name in left.into_iter().flatten() {
             let why = "no range of it was seen that 8-bit integers can hold";
-            let fields = [("scheme", json!("none")), ("note", json!(why))];
-            let fields = fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
-            cx.record(Record { name: format!("{name} (activation)"), fields });
+            cx.record(crate::activation(&name, "none", why));
         }
         cx.count("quantized", wanted.len() as u64);
         let mut changed = false;

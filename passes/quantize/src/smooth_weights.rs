@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use mlc_compress::{Calibration, Reached, Scheme, scaled, smooth};
 use mlc_diag::{Diagnostic, codes};
 use mlc_ir::{Action, Op, Program, Rewriter};
-use mlc_pass::{Changed, Numerics, Pass, PassCx, PassError, Phase, Record, Result};
+use mlc_pass::{Changed, Numerics, Pass, PassCx, PassError, Phase, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::neighbours::{self, Edits, Meeting, meetings};
 
@@ -71,29 +70,24 @@ impl Pass for SmoothWeights {
         };
         let mut edits = Edits::new();
         let mut rows = Vec::new();
-        for func in cx.functions(program) {
-            for meeting in meetings(program, func) {
-                let reach = Reach { program, meeting: &meeting };
-                let factors = match (given.get(&meeting.name), calibration) {
-                    (Some(factors), _) => Some(factors.clone()),
-                    (None, Some(calibration)) => {
-                        reach.best((&scheme, self.activations), calibration, &edits)?
-                    }
-                    (None, None) => None,
-                };
-                if let Some(factors) = factors
-                    && reach.smooth(&factors, &mut edits)?
-                {
-                    rows.push(meeting.name);
+        for meeting in meetings(program, &cx.functions(program)) {
+            let reach = Reach { program, meeting: &meeting };
+            let factors = match (given.get(&meeting.name), calibration) {
+                (Some(factors), _) => Some(factors.clone()),
+                (None, Some(calibration)) => {
+                    reach.best((&scheme, self.activations), calibration, &edits)?
                 }
+                (None, None) => None,
+            };
+            if let Some(factors) = factors
+                && reach.smooth(&factors, &mut edits)?
+            {
+                rows.push(meeting.name);
             }
         }
         cx.count("smoothed", rows.len() as u64);
         for name in rows {
-            let fields =
-                [("scheme", json!("smooth")), ("note", json!("scales moved into weights"))];
-            let fields = fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
-            cx.record(Record { name: format!("{name} (activation)"), fields });
+            cx.record(crate::activation(&name, "smooth", "scales moved into weights"));
         }
         let mut changed = false;
         for func in cx.functions(program) {

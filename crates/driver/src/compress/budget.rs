@@ -148,8 +148,7 @@ impl Search<'_> {
         }
         let mut found = Vec::new();
         for weight in weights {
-            let probe = weight.probe();
-            let Some(probe) = probe else {
+            let Some(probe) = probe(weight) else {
                 found.push(0.0);
                 continue;
             };
@@ -285,16 +284,10 @@ fn hull(choices: &[Choice]) -> Vec<usize> {
 }
 
 /// A choice whose error stands out of what rounding does, and is small enough to be a small error.
-trait Probe {
-    fn probe(&self) -> Option<&Choice>;
-}
-
-impl Probe for Surveyed {
-    fn probe(&self) -> Option<&Choice> {
-        let mut noisy = self.choices.iter().filter(|c| c.scheme.is_some() && c.noise > 0.0);
-        let last = noisy.clone().next_back();
-        noisy.find(|c| c.noise < 0.1 * self.energy).or(last)
-    }
+fn probe(weight: &Surveyed) -> Option<&Choice> {
+    let mut noisy = weight.choices.iter().filter(|c| c.scheme.is_some() && c.noise > 0.0);
+    let last = noisy.clone().next_back();
+    noisy.find(|c| c.noise < 0.1 * weight.energy).or(last)
 }
 
 impl Problem {

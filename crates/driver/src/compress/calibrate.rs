@@ -168,18 +168,17 @@ fn look(
     array: &Array,
     uses: &BTreeMap<Value, Vec<(ConstId, Use)>>,
 ) {
-    let Ok(elements) = array.to_f32s() else { return };
     if !array.dtype().is_float() {
         return;
     }
-    let finite = || elements.iter().copied().filter(|x| x.is_finite());
-    let (low, high) =
-        (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
-    if low <= high {
+    if let Ok(Some((low, high))) = array.finite_range() {
+        let (low, high) = (low as f32, high as f32);
         let range = seen.ranges.entry((func, value)).or_insert((low, high));
         *range = (range.0.min(low), range.1.max(high));
     }
-    for (id, use_) in uses.get(&value).into_iter().flatten() {
+    let Some(uses) = uses.get(&value) else { return };
+    let Ok(elements) = array.to_f32s() else { return };
+    for (id, use_) in uses {
         match use_ {
             Use::Rows { columns } => {
                 let moments = seen.moments.entry(*id).or_insert_with(|| Moments::new(*columns, 1));

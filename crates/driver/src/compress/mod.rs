@@ -143,7 +143,8 @@ impl Driver {
             None => self.pass("decompress-weights", &mut program, &Arc::default(), observer)?,
             Some(recipe) => {
                 if recipe.needs_calibration() && !is_calibrated {
-                    return Err(uncalibrated().into());
+                    let help = "give inputs of one call, or a folder of such files: `--calib inputs.safetensors`";
+                    return Err(uncalibrated(help).into());
                 }
                 let runs = runs.as_ref().filter(|_| is_calibrated);
                 self.by_recipe(recipe, &mut program, (runs, options.min_snr), observer)
@@ -296,11 +297,12 @@ fn used_bytes(program: &Program) -> u64 {
     used.into_iter().filter_map(|id| program.consts.try_get(id)).map(|t| t.byte_len()).sum()
 }
 
-fn uncalibrated() -> Diagnostic {
+/// A recipe that needs runs of the model was given without any.
+pub(crate) fn uncalibrated(help: &str) -> Diagnostic {
     Diagnostic::new(codes::BAD_ARGUMENT, "the recipe needs to know what reaches the weights")
         .at(Place::Argument("--recipe".into()))
         .note("scales are moved, and activations quantized, by what runs of the model show")
-        .help("give inputs of one call, or a folder of such files: `--calib inputs.safetensors`")
+        .help(help)
 }
 
 fn write(

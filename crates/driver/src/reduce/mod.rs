@@ -88,8 +88,8 @@ impl Driver {
         let Reducer { best, checks, steps, .. } = reducer;
         let text = self.write_reduced(&best, options, as_package)?;
         Ok(ReduceReport {
-            ops_before: op_count(&program),
-            ops: op_count(&best),
+            ops_before: program.op_count(),
+            ops: best.op_count(),
             checks,
             steps,
             minimal,
@@ -116,10 +116,6 @@ impl Driver {
     }
 }
 
-pub(super) fn op_count(program: &Program) -> usize {
-    program.functions.iter().map(|(_, function)| function.op_count()).sum()
-}
-
 struct Reducer<'a> {
     check: Check<'a>,
     options: &'a ReduceOptions,
@@ -137,7 +133,7 @@ impl Reducer<'_> {
             self.ends()?;
             for kind in KINDS {
                 self.observer.start(
-                    &format!("{} ops", op_count(&self.best)),
+                    &format!("{} ops", self.best.op_count()),
                     self.checks,
                     self.options.max_checks,
                 );
@@ -153,7 +149,7 @@ impl Reducer<'_> {
     }
 
     fn is_done(&self) -> bool {
-        self.checks >= self.options.max_checks || op_count(&self.best) <= self.options.max_ops
+        self.checks >= self.options.max_checks || self.best.op_count() <= self.options.max_ops
     }
 
     /// Moves outputs to earlier values.

@@ -169,8 +169,7 @@ fn extents(program: &Program) -> Parts {
 fn constants(program: &Program) -> Parts {
     let part = |(_, tensor): (_, &Tensor)| {
         let is_large = tensor.count() > 1 && tensor.dtype().is_float();
-        let one = Tensor::from_f64s(tensor.dtype(), &[], &[1.0]).ok()?;
-        let ones = Tensor::splat(tensor.dtype(), tensor.shape(), &one.bytes().ok()?).ok()?;
+        let ones = Tensor::full(tensor.dtype(), tensor.shape(), 1.0).ok()?;
         (is_large && *tensor != ones).then(|| Part::Constant(tensor.clone(), ones))
     };
     program.consts.iter().filter_map(part).collect()

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use mlc_diag::Diagnostics;
 use mlc_driver::{Driver, LowerOptions, SourceOptions};
-use mlc_ir::{Op, Program};
 use mlc_pass::{PassManager, Pipeline};
 use mlc_target::cost::DEVICES;
 
@@ -86,7 +85,7 @@ pub fn ablation(cases: &[Case]) -> Result<String, Diagnostics> {
                 continue;
             }
             sums.seconds += start.elapsed().as_secs_f64();
-            let own = (count(&program), mlc_egraph::program_cost(&program, &DEVICES[0]).max(1));
+            let own = (program.op_count(), mlc_egraph::program_cost(&program, &DEVICES[0]).max(1));
             let (ops, cost) = *whole.get_or_insert(own);
             sums.ops += (own.0.max(1) as f64 / ops.max(1) as f64).ln();
             sums.cost += (own.1 as f64 / cost as f64).ln();
@@ -111,15 +110,4 @@ pub fn ablation(cases: &[Case]) -> Result<String, Diagnostics> {
         );
     }
     Ok(out)
-}
-
-/// Ops but constants, those of regions too.
-fn count(program: &Program) -> usize {
-    let mut count = 0;
-    for (_, function) in program.functions.iter() {
-        function.for_each_node(&mut |_, node| {
-            count += usize::from(!matches!(function.nodes[node].op, Op::Const(_)));
-        });
-    }
-    count
 }

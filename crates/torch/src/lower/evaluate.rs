@@ -46,7 +46,7 @@ fn walk(cx: &Cx<'_>, value: Value, depth: u32) -> Option<f64> {
         Op::Sqrt(_) => operand(0).map(f64::sqrt),
         Op::Abs(_) => operand(0).map(f64::abs),
         Op::Square(_) => operand(0).map(|x| x * x),
-        Op::Pow(_) => both(&f64::powf).filter(|_| exact_power(operand(1))),
+        Op::Pow(_) => operand(1).filter(is_exact_power).and_then(|n| Some(operand(0)?.powf(n))),
         Op::Mod(_) => both(&|a, b| a - (a / b).floor() * b),
         Op::Maximum(_) => both(&f64::max),
         Op::Minimum(_) => both(&f64::min),
@@ -56,8 +56,8 @@ fn walk(cx: &Cx<'_>, value: Value, depth: u32) -> Option<f64> {
 }
 
 /// Whether powers by this exponent are the same number on all machines.
-fn exact_power(exponent: Option<f64>) -> bool {
-    exponent.is_some_and(|n| [0.5, 1.0, 2.0].contains(&n))
+fn is_exact_power(exponent: &f64) -> bool {
+    [0.5, 1.0, 2.0].contains(exponent)
 }
 
 /// `x` as a number of that type.

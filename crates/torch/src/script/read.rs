@@ -12,6 +12,7 @@ use super::source::{SourceFile, Sources};
 use crate::archive::{Archive, Format};
 use crate::pickle::{self, Pickle, Value};
 use crate::report::{self, Report};
+use crate::weights::is_big_endian;
 
 /// Formats that are read. Older ones give some ops another meaning.
 const VERSIONS: std::ops::RangeInclusive<u32> = 2..=10;
@@ -29,7 +30,7 @@ pub fn read(path: &Path) -> Result<ScriptModule, Diagnostics> {
     let prefix = prefix(&archive)?;
     let mut report = Report::new(Arc::clone(archive.name()));
     let version = version(&archive, &prefix, &mut report);
-    if archive.says_big_endian(&format!("{prefix}byteorder")).unwrap_or(true) {
+    if is_big_endian(&archive, &prefix) {
         report.at_entry(codes::UNKNOWN_FORMAT, "the file is of a big-endian machine", "byteorder");
     }
     let data = part(&archive, &prefix, "data", &mut report);

@@ -2,6 +2,7 @@
 
 use mlc_egraph::{Build, Class, Family, Found, Match, rule};
 use mlc_ir::ops::{Add, BatchNorm, Conv, ConvTranspose, Mul, Reshape, Rsqrt, Sub};
+use mlc_ir::{Op, Payload};
 use mlc_tensor::{DType, Tensor};
 
 pub(super) const FAMILY: Family = Family {
@@ -149,8 +150,7 @@ fn times_inner(m: &Match<'_>, weight: Class<'_>, (groups, c): (i64, Build)) -> O
 /// A constant along the channels as a vector with an element for each of them.
 fn each_channel(m: &Match<'_>, c: Class<'_>, (rank, channels): (usize, u64)) -> Option<Build> {
     let flat = along_channels(m, c, (rank, channels))?;
-    let one = Tensor::from_f64s(c.dtype()?, &[], &[1.0]).ok()?;
-    let ones = Tensor::splat(c.dtype()?, &[channels], &one.bytes().ok()?).ok()?;
+    let ones = Tensor::full(c.dtype()?, &[channels], 1.0).ok()?;
     Some(m.build(Mul {}, [m.constant(ones), flat]))
 }
 
@@ -163,25 +163,46 @@ fn conv_of_scale(m: &Match<'_>) -> Option<Build> {
     let channels = u64::try_from(x.shape().get(1)?.as_const()?).ok()?;
     let c = each_channel(m, c, (x.rank(), channels))?;
     let scaled = times_inner(m, weight, (conv.groups, c))?;
-    let bias = conv.opt(2).into_iter().map(Build::from).collect();
-    let slots = vec![vec![x.into()], vec![scaled], bias];
+    let slots = vec![vec![x.into()], vec![scaled], conv.slot(2)];
     Some(Build::with_slots(conv.payload().clone(), slots))
 }
 
 /// `c − conv(x, W, b) = conv(x, −W, −b) + c`
 fn constant_less_conv(m: &Match<'_>) -> Option<Build> {
+    constant_less::<Conv>(m)
+}
+
+/// `c − f(x, W, b) = f(x, −W, −b) + c` for an op `f` that is linear in weight and bias.
+pub(super) fn constant_less<P: Payload + Clone + Into<Op>>(m: &Match<'_>) -> Option<Build> {
     let sub = m.op::<Sub>()?;
     let (c, y) = (sub.operand(0), sub.operand(1));
-    let conv = y.find::<Conv>()?;
-    c.constant().and(conv.operand(1).constant())?;
+    let op = y.find::<P>()?;
+    c.constant().and(op.operand(1).constant())?;
     let minus = |class: Class<'_>| Some(m.build(Mul {}, [class.into(), m.number(-1.0)?]));
-    let bias = match conv.opt(2) {
+    let bias = match op.opt(2) {
         Some(bias) => vec![bias.constant().and_then(|_| minus(bias))?],
         None => vec![],
     };
-    let slots = vec![vec![conv.operand(0).into()], vec![minus(conv.operand(1))?], bias];
-    let negative = Build::with_slots(conv.payload().clone(), slots);
+    let slots = vec![op.slot(0), vec![minus(op.operand(1))?], bias];
+    let negative = Build::with_slots(op.payload().clone(), slots);
     (y.ty() == m.ty()).then(|| m.build(Add {}, [negative, c.into()]))
+}
+
+/// A parameter of that type put together with `c` by `op`, which stands alone where there is none; `None`
+/// where the parameter is no constant of the type.
+pub(super) fn put_together(
+    m: &Match<'_>,
+    op: impl Into<Op>,
+    (old, dtype): (Option<Class<'_>>, Option<DType>),
+    c: Build,
+) -> Option<Build> {
+    match old {
+        Some(old) => {
+            old.constant().filter(|_| old.dtype() == dtype)?;
+            Some(m.build(op, [old.into(), c]))
+        }
+        None => Some(c),
+    }
 }
 
 /// The channels of the result of a transposed convolution with constant weights.
@@ -204,13 +225,10 @@ fn conv_transpose_scale(m: &Match<'_>) -> Option<Build> {
     let c = each_channel(m, c, (inner.rank(), channels))?;
     let scaled = times_inner(m, weight, (conv.groups, c.clone()))?;
     let bias = match conv.opt(2) {
-        Some(bias) => {
-            bias.constant().filter(|_| bias.dtype() == weight.dtype())?;
-            vec![m.build(Mul {}, [bias.into(), c])]
-        }
+        Some(bias) => vec![put_together(m, Mul {}, (Some(bias), weight.dtype()), c)?],
         None => vec![],
     };
-    let slots = vec![vec![conv.operand(0).into()], vec![scaled], bias];
+    let slots = vec![conv.slot(0), vec![scaled], bias];
     Some(Build::with_slots(conv.payload().clone(), slots))
 }
 
@@ -221,13 +239,7 @@ fn conv_transpose_bias(m: &Match<'_>) -> Option<Build> {
     let weight = conv.operand(1);
     let channels = channels_of(&conv).filter(|_| inner.ty() == m.ty())?;
     let c = each_channel(m, c, (inner.rank(), channels))?;
-    let bias = match conv.opt(2) {
-        Some(bias) => {
-            bias.constant().filter(|_| bias.dtype() == weight.dtype())?;
-            m.build(Add {}, [bias.into(), c])
-        }
-        None => c,
-    };
+    let bias = put_together(m, Add {}, (conv.opt(2), weight.dtype()), c)?;
     let operands = [conv.operand(0).into(), weight.into(), bias];
     Some(m.build(conv.payload().clone(), operands))
 }

@@ -216,8 +216,7 @@ fn scaled_concat(m: &Match<'_>) -> Option<Build> {
         parts.push(negative.map_or(value, |(x, _)| x).into());
         let mut shape = vec![1; inner.rank() - axis];
         shape[0] = u64::try_from(value.shape().get(axis)?.as_const()?).ok()?;
-        let one = Tensor::from_f64s(dtype, &[], &[sign]).ok()?;
-        signs.push(m.constant(Tensor::splat(dtype, &shape, &one.bytes().ok()?).ok()?));
+        signs.push(m.constant(Tensor::full(dtype, &shape, sign).ok()?));
     }
     if !found || inner.ty() != m.ty() {
         return None;

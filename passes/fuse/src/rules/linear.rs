@@ -1,8 +1,9 @@
 //! Products of matrices with constant weights.
 
-use mlc_egraph::{Build, Class, Family, Match, rule};
-use mlc_ir::ops::{Add, Einsum, Linear, Matmul, Mul, Reshape, Sub, Transpose};
+use mlc_egraph::{Build, Family, Match, rule};
+use mlc_ir::ops::{Add, Einsum, Linear, Matmul, Mul, Reshape, Transpose};
 
+use super::conv::constant_less;
 use super::transpose::axes;
 
 pub(super) const FAMILY: Family = Family {
@@ -96,24 +97,12 @@ fn linear_of_scale(m: &Match<'_>) -> Option<Build> {
     }
     let row = m.build(Reshape {}, [c.into(), m.ints(&[1, -1])?]);
     let scaled = m.build(Mul {}, [weight.into(), row]);
-    let bias = op.opt(2).into_iter().map(Build::from).collect();
-    Some(Build::with_slots(Linear {}, vec![vec![x.into()], vec![scaled], bias]))
+    Some(Build::with_slots(Linear {}, vec![vec![x.into()], vec![scaled], op.slot(2)]))
 }
 
 /// `c − linear(x, W, b) = linear(x, −W, −b) + c`
 fn constant_less_linear(m: &Match<'_>) -> Option<Build> {
-    let sub = m.op::<Sub>()?;
-    let (c, y) = (sub.operand(0), sub.operand(1));
-    let op = y.find::<Linear>()?;
-    c.constant().and(op.operand(1).constant())?;
-    let minus = |class: Class<'_>| Some(m.build(Mul {}, [class.into(), m.number(-1.0)?]));
-    let bias = match op.opt(2) {
-        Some(bias) => vec![bias.constant().and_then(|_| minus(bias))?],
-        None => vec![],
-    };
-    let slots = vec![vec![op.operand(0).into()], vec![minus(op.operand(1))?], bias];
-    let negative = Build::with_slots(Linear {}, slots);
-    (y.ty() == m.ty()).then(|| m.build(Add {}, [negative, c.into()]))
+    constant_less::<Linear>(m)
 }
 
 /// `matmul(x, W) · c = matmul(x, W·c)` for a number `c` and a constant operand; of `einsum` too

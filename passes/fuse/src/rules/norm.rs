@@ -7,9 +7,9 @@ use mlc_ir::ops::{
     Add, BatchNorm, InstanceNorm, L2Norm, LayerNorm, Mul, RealDiv, ReduceL2Norm, ReduceMean,
     ReduceSum, ReduceSumSquare, Reshape, Rsqrt, Sqrt, Square, Sub,
 };
-use mlc_tensor::{DType, Tensor};
+use mlc_tensor::Tensor;
 
-use super::conv::along_channels;
+use super::conv::{along_channels, put_together};
 
 pub(super) const FAMILY: Family = Family {
     name: "norm",
@@ -237,19 +237,13 @@ fn layer_norm_scale(m: &Match<'_>) -> Option<Build> {
     let norm = inner.find::<LayerNorm>()?;
     let axes = reduced(norm.operand(0), norm.axes.as_ref())?;
     let c = parameter(m, c, (inner, &axes)).filter(|_| inner.ty() == m.ty())?;
-    let scaled = |old: Option<Class<'_>>| match old {
-        Some(old) => {
-            old.constant().filter(|_| old.dtype() == inner.dtype())?;
-            Some(m.build(Mul {}, [old.into(), c.clone()]))
-        }
-        None => Some(c.clone()),
-    };
+    let scaled = |old: Option<Class<'_>>| put_together(m, Mul {}, (old, inner.dtype()), c.clone());
     let gamma = scaled(norm.opt(1))?;
     let beta = match norm.opt(2) {
         Some(beta) => vec![scaled(Some(beta))?],
         None => vec![],
     };
-    let slots = vec![vec![norm.operand(0).into()], vec![gamma], beta];
+    let slots = vec![norm.slot(0), vec![gamma], beta];
     Some(Build::with_slots(norm.payload().clone(), slots))
 }
 
@@ -259,15 +253,8 @@ fn layer_norm_bias(m: &Match<'_>) -> Option<Build> {
     let norm = inner.find::<LayerNorm>()?;
     let axes = reduced(norm.operand(0), norm.axes.as_ref())?;
     let c = parameter(m, c, (inner, &axes)).filter(|_| inner.ty() == m.ty())?;
-    let beta = match norm.opt(2) {
-        Some(beta) => {
-            beta.constant().filter(|_| beta.dtype() == inner.dtype())?;
-            m.build(Add {}, [beta.into(), c])
-        }
-        None => c,
-    };
-    let gamma = norm.opt(1).into_iter().map(Build::from).collect();
-    let slots = vec![vec![norm.operand(0).into()], gamma, vec![beta]];
+    let beta = put_together(m, Add {}, (norm.opt(2), inner.dtype()), c)?;
+    let slots = vec![norm.slot(0), norm.slot(1), vec![beta]];
     Some(Build::with_slots(norm.payload().clone(), slots))
 }
 
@@ -296,23 +283,19 @@ fn channel_vector(m: &Match<'_>, c: Class<'_>, x: Class<'_>) -> Option<Build> {
     along_channels(m, c, (x.rank(), channels))
 }
 
-fn is_constant(class: &Class<'_>) -> bool {
-    class.constant().is_some()
-}
-
 /// `instance_norm(x; γ, β) · c = instance_norm(x; γ·c, β·c)` for a constant `c` along the channels; a
 /// `layer_norm` without parameters over the axes after them is one, too
 fn instance_norm_scale(m: &Match<'_>) -> Option<Build> {
     let (inner, c) = m.op::<Mul>()?.with_constant()?;
     let (x, gamma, beta, epsilon) = instance(inner)?;
     let c = channel_vector(m, c, inner).filter(|_| inner.ty() == m.ty())?;
-    if !gamma.iter().chain(&beta).all(|p| is_constant(p) && p.dtype() == inner.dtype()) {
-        return None;
-    }
-    let scaled = |old: Class<'_>| m.build(Mul {}, [old.into(), c.clone()]);
-    let gamma = gamma.map_or(c.clone(), scaled);
-    let slots = vec![vec![x.into()], vec![gamma], beta.into_iter().map(scaled).collect()];
-    Some(Build::with_slots(InstanceNorm { epsilon }, slots))
+    let scaled = |old: Option<Class<'_>>| put_together(m, Mul {}, (old, inner.dtype()), c.clone());
+    let gamma = scaled(gamma)?;
+    let beta = match beta {
+        Some(beta) => vec![scaled(Some(beta))?],
+        None => vec![],
+    };
+    Some(Build::with_slots(InstanceNorm { epsilon }, vec![vec![x.into()], vec![gamma], beta]))
 }
 
 /// `instance_norm(x; γ, β) + c = instance_norm(x; γ, β + c)` for a constant `c` along the channels
@@ -320,19 +303,9 @@ fn instance_norm_bias(m: &Match<'_>) -> Option<Build> {
     let (inner, c) = m.op::<Add>()?.with_constant()?;
     let (x, gamma, beta, epsilon) = instance(inner)?;
     let c = channel_vector(m, c, inner).filter(|_| inner.ty() == m.ty())?;
-    if !beta.iter().all(|p| is_constant(p) && p.dtype() == inner.dtype()) {
-        return None;
-    }
-    let beta = beta.map_or(c.clone(), |old| m.build(Add {}, [old.into(), c.clone()]));
+    let beta = put_together(m, Add {}, (beta, inner.dtype()), c)?;
     let gamma = gamma.into_iter().map(Build::from).collect();
     Some(Build::with_slots(InstanceNorm { epsilon }, vec![vec![x.into()], gamma, vec![beta]]))
-}
-
-/// A vector of `count` equal numbers.
-fn repeated(m: &Match<'_>, dtype: DType, (count, x): (u64, f64)) -> Option<Build> {
-    let one = Tensor::from_f64s(dtype, &[], &[x]).ok()?;
-    let tensor = Tensor::splat(dtype, &[count], &one.bytes().ok()?).ok()?;
-    Some(m.constant(tensor))
 }
 
 /// `x · γ + β = batch_norm(x; 0, 1, γ, β)` for constants along several channels, without epsilon
@@ -347,8 +320,8 @@ fn batch_norm(m: &Match<'_>) -> Option<Build> {
     }
     let gamma = channel_vector(m, gamma, x)?;
     let beta = channel_vector(m, beta, x)?;
-    let mean = repeated(m, dtype, (channels, 0.0))?;
-    let variance = repeated(m, dtype, (channels, 1.0))?;
+    let equal = |x: f64| Some(m.constant(Tensor::full(dtype, &[channels], x).ok()?));
+    let (mean, variance) = (equal(0.0)?, equal(1.0)?);
     let op = BatchNorm { epsilon: F64(0.0) };
     Some(Build::of(op, vec![x.into(), mean, variance, gamma, beta]))
 }
@@ -358,18 +331,13 @@ fn batch_norm_scale(m: &Match<'_>) -> Option<Build> {
     let (inner, c) = m.op::<Mul>()?.with_constant()?;
     let norm = inner.find::<BatchNorm>()?;
     let c = channel_vector(m, c, inner).filter(|_| inner.ty() == m.ty())?;
-    let (gamma, beta) = (norm.opt(3), norm.opt(4));
-    if !gamma.iter().chain(&beta).all(|p| is_constant(p) && p.dtype() == inner.dtype()) {
-        return None;
-    }
-    let scaled = |old: Class<'_>| m.build(Mul {}, [old.into(), c.clone()]);
-    let slots = vec![
-        vec![norm.operand(0).into()],
-        vec![norm.operand(1).into()],
-        vec![norm.operand(2).into()],
-        vec![gamma.map_or(c.clone(), scaled)],
-        beta.into_iter().map(scaled).collect(),
-    ];
+    let scaled = |old: Option<Class<'_>>| put_together(m, Mul {}, (old, inner.dtype()), c.clone());
+    let gamma = scaled(norm.opt(3))?;
+    let beta = match norm.opt(4) {
+        Some(beta) => vec![scaled(Some(beta))?],
+        None => vec![],
+    };
+    let slots = vec![norm.slot(0), norm.slot(1), norm.slot(2), vec![gamma], beta];
     Some(Build::with_slots(norm.payload().clone(), slots))
 }
 
@@ -378,20 +346,8 @@ fn batch_norm_bias(m: &Match<'_>) -> Option<Build> {
     let (inner, c) = m.op::<Add>()?.with_constant()?;
     let norm = inner.find::<BatchNorm>()?;
     let c = channel_vector(m, c, inner).filter(|_| inner.ty() == m.ty())?;
-    let beta = match norm.opt(4) {
-        Some(beta) => {
-            beta.constant().filter(|_| beta.dtype() == inner.dtype())?;
-            m.build(Add {}, [beta.into(), c])
-        }
-        None => c,
-    };
-    let slots = vec![
-        vec![norm.operand(0).into()],
-        vec![norm.operand(1).into()],
-        vec![norm.operand(2).into()],
-        norm.opt(3).into_iter().map(Build::from).collect(),
-        vec![beta],
-    ];
+    let beta = put_together(m, Add {}, (norm.opt(4), inner.dtype()), c)?;
+    let slots = vec![norm.slot(0), norm.slot(1), norm.slot(2), norm.slot(3), vec![beta]];
     Some(Build::with_slots(norm.payload().clone(), slots))
 }
 

@@ -6,6 +6,7 @@ use mlc_ir::ops::{Concat, Conv, Linear, Reshape, Split, Transpose};
 use mlc_ir::{Dim, Trait};
 use mlc_tensor::Tensor;
 
+use super::slice::part_sizes;
 use super::transpose::{UNARY, axes};
 
 pub(super) const FAMILY: Family = Family {
@@ -137,20 +138,12 @@ fn reshape_of_split(m: &Match<'_>) -> Option<Build> {
     if !same || normalize_axis(split.axis, x.rank()).ok()? + 1 != x.rank() {
         return None;
     }
-    let sizes = match (&split.split_sizes, split.num_splits) {
-        (Some(sizes), _) => sizes.clone(),
-        (None, Some(parts)) if parts > 0 => vec![total / parts; usize::try_from(parts).ok()?],
-        _ => return None,
-    };
+    let sizes = part_sizes(&split, x.rank() - 1)?;
     if sizes.iter().any(|size| size % columns != 0) {
         return None;
     }
     // One open extent can be left to the reshape.
-    let open = batch.iter().filter(|dim| dim.as_const().is_none()).count();
-    if open > 1 || batch.iter().any(|dim| dim.is(0)) {
-        return None;
-    }
-    let mut wanted: Vec<i64> = batch.iter().map(|dim: &Dim| dim.as_const().unwrap_or(-1)).collect();
+    let mut wanted = Dim::reshape_sizes(batch)?;
     wanted.extend([total / columns, columns]);
     let value = m.build(Reshape {}, [x.into(), m.ints(&wanted)?]);
     let sizes = sizes.iter().map(|size| size / columns).collect();

@@ -125,9 +125,7 @@ fn dilated_conv(m: &Match<'_>) -> Option<Build> {
         dilations: block.clone(),
         groups: conv.groups,
     };
-    let bias = conv.opt(2).into_iter().map(Build::from).collect();
-    let slots = vec![vec![inner.operand(0).into()], vec![conv.operand(1).into()], bias];
-    Some(Build::with_slots(op, slots))
+    Some(Build::with_slots(op, vec![inner.slot(0), conv.slot(1), conv.slot(2)]))
 }
 
 /// How much is padded with that number before and after each of the last `count` axes, the others left
@@ -161,8 +159,7 @@ fn pad_conv(m: &Match<'_>) -> Option<Build> {
     let own = padding(conv.pad_type, &conv.pad, count)?;
     let pad = own.iter().zip(&more).map(|(a, b)| a.checked_add(*b)).collect::<Option<_>>()?;
     let op = Conv { pad_type: PadType::Custom, pad, ..conv.payload().clone() };
-    let bias = conv.opt(2).into_iter().map(Build::from).collect();
-    Some(Build::with_slots(op, vec![vec![x.into()], vec![conv.operand(1).into()], bias]))
+    Some(Build::with_slots(op, vec![vec![x.into()], conv.slot(1), conv.slot(2)]))
 }
 
 /// `avg_pool(pad(x)) = avg_pool(x)` with more padding, where padding counts and is at most half a window
@@ -227,6 +224,5 @@ fn conv_of_line(m: &Match<'_>) -> Option<Build> {
         window.iter().map(|&n| i64::try_from(n)).collect::<Result<_, _>>().ok()?;
     shape.remove(line);
     let row = m.build(Reshape {}, [weight.into(), m.ints(&shape)?]);
-    let bias = conv.opt(2).into_iter().map(Build::from).collect();
-    none.then(|| Build::with_slots(op, vec![vec![x.into()], vec![row], bias]))
+    none.then(|| Build::with_slots(op, vec![vec![x.into()], vec![row], conv.slot(2)]))
 }

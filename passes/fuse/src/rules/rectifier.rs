@@ -1,11 +1,11 @@
 //! Rectifiers from comparisons, bounds and sums.
 
 use mlc_egraph::{Build, Class, Family, Match, rule};
-use mlc_ir::F64;
 use mlc_ir::ops::{
-    Add, ClampedRelu, Clip, Elu, Exp, Greater, GreaterEqual, LeakyRelu, Less, LessEqual, Minimum,
-    Mul, Prelu, Relu, Reshape, Select, Sub, ThresholdedRelu, Transpose,
+    Add, ClampedRelu, Clip, Elu, Exp, LeakyRelu, Minimum, Mul, Prelu, Relu, Reshape, Select, Sub,
+    ThresholdedRelu, Transpose,
 };
+use mlc_ir::{F64, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "rectifier",
@@ -24,34 +24,28 @@ pub(super) const FAMILY: Family = Family {
     ],
 };
 
-/// `x` and `c` where a class is `x > c`, or `x ≥ c`, which `strict` tells apart.
-fn is_above<'m>(test: Class<'m>) -> Option<(Class<'m>, f64, bool)> {
-    if let Some(op) = test.find::<Greater>() {
-        return Some((op.operand(0), op.operand(1).scalar()?, true));
-    }
-    if let Some(op) = test.find::<GreaterEqual>() {
-        return Some((op.operand(0), op.operand(1).scalar()?, false));
-    }
-    if let Some(op) = test.find::<Less>() {
-        return Some((op.operand(1), op.operand(0).scalar()?, true));
-    }
-    let op = test.find::<LessEqual>()?;
-    Some((op.operand(1), op.operand(0).scalar()?, false))
+/// `x` and `c` where a class is `x > c` or `x ≥ c` (with `above`), or `x < c` or `x ≤ c`; the last is whether
+/// equal numbers are left out.
+fn compared(test: Class<'_>, above: bool) -> Option<(Class<'_>, f64, bool)> {
+    test.ops().into_iter().find_map(|op| {
+        let (greater, strict) = match op.payload() {
+            Op::Greater(_) => (true, true),
+            Op::GreaterEqual(_) => (true, false),
+            Op::Less(_) => (false, true),
+            Op::LessEqual(_) => (false, false),
+            _ => return None,
+        };
+        let (x, c) = if greater == above { (0, 1) } else { (1, 0) };
+        Some((op.operand(x), op.operand(c).scalar()?, strict))
+    })
 }
 
-/// `x` and `c` where a class is `x < c` or `x ≤ c`.
-fn is_below<'m>(test: Class<'m>) -> Option<(Class<'m>, f64)> {
-    if let Some(op) = test.find::<Less>() {
-        return Some((op.operand(0), op.operand(1).scalar()?));
-    }
-    if let Some(op) = test.find::<LessEqual>() {
-        return Some((op.operand(0), op.operand(1).scalar()?));
-    }
-    if let Some(op) = test.find::<Greater>() {
-        return Some((op.operand(1), op.operand(0).scalar()?));
-    }
-    let op = test.find::<GreaterEqual>()?;
-    Some((op.operand(1), op.operand(0).scalar()?))
+fn is_above(test: Class<'_>) -> Option<(Class<'_>, f64, bool)> {
+    compared(test, true)
+}
+
+fn is_below(test: Class<'_>) -> Option<(Class<'_>, f64)> {
+    compared(test, false).map(|(x, c, _)| (x, c))
 }
 
 /// `x` with the value it has above 0 and the one it has below where a `select` chooses by its sign; both
@@ -141,17 +135,15 @@ fn scaled_expm1(class: Class<'_>) -> Option<(Class<'_>, f64)> {
 fn elu_of_select(m: &Match<'_>) -> Option<Build> {
     let (x, above, below) = by_sign(m)?;
     let (argument, a) = scaled_expm1(below)?;
-    let is_same = argument == x || is_negative_part(argument, x);
+    let is_same = argument == x || below_zero(argument) == Some(x);
     let fits = above == x && is_same && a.is_finite();
     fits.then(|| m.build(Elu { alpha: F64(a) }, [x.into()]))
 }
 
-/// Whether a class is `min(x, 0)`.
-fn is_negative_part(class: Class<'_>, x: Class<'_>) -> bool {
-    class
-        .find::<Minimum>()
-        .and_then(|op| op.with_scalar())
-        .is_some_and(|(own, zero)| own == x && zero == 0.0)
+/// `x` where a class is `min(x, 0)`.
+fn below_zero(class: Class<'_>) -> Option<Class<'_>> {
+    let (x, _) = class.find::<Minimum>()?.with_scalar().filter(|(_, zero)| *zero == 0.0)?;
+    Some(x)
 }
 
 /// `relu(x) + a·(e^min(x, 0) − 1) = elu(x; a)`
@@ -160,7 +152,7 @@ fn elu_of_parts(m: &Match<'_>) -> Option<Build> {
     let (x, a) = pairs.into_iter().find_map(|(rectified, rest)| {
         let x = rectified.find::<Relu>()?.operand(0);
         let (argument, a) = scaled_expm1(rest)?;
-        is_negative_part(argument, x).then_some((x, a))
+        (below_zero(argument)? == x).then_some((x, a))
     })?;
     (a.is_finite() && x.ty() == m.ty()).then(|| m.build(Elu { alpha: F64(a) }, [x.into()]))
 }
@@ -177,8 +169,7 @@ fn negative_part(class: Class<'_>) -> Option<(Class<'_>, f64)> {
     if let Some(x) = mirrored(class) {
         return Some((x, -1.0));
     }
-    let (x, _) = class.find::<Minimum>()?.with_scalar().filter(|(_, zero)| *zero == 0.0)?;
-    Some((x, 1.0))
+    Some((below_zero(class)?, 1.0))
 }
 
 /// `x`, a constant and its sign where an op is `relu(x) ± a · min(x, 0)`.

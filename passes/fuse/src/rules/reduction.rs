@@ -121,7 +121,7 @@ fn reduce_of_reduce(m: &Match<'_>) -> Option<Build> {
     // Axes of the inner result as axes of `x`.
     let left: Vec<usize> = (0..x.rank()).filter(|axis| kept || !own.contains(axis)).collect();
     let mut axes = own.clone();
-    for axis in over {
+    for &axis in &over {
         axes.push(*left.get(axis)?);
     }
     axes.sort_unstable();
@@ -131,10 +131,7 @@ fn reduce_of_reduce(m: &Match<'_>) -> Option<Build> {
         return None;
     }
     // What is kept by the inner one and dropped by the outer one only in part.
-    if kept
-        && !outer_kept
-        && own.iter().any(|axis| !axes_of(&outer).is_some_and(|(all, _)| all.contains(axis)))
-    {
+    if kept && !outer_kept && own.iter().any(|axis| !over.contains(axis)) {
         return None;
     }
     let axes: Vec<i64> = axes.into_iter().map(|axis| axis as i64).collect();

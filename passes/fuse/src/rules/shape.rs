@@ -30,12 +30,7 @@ const VIEWS: [&str; 3] = ["reshape", "expand_dims", "squeeze"];
 
 /// A shape as the operand of a reshape: at most one extent is open, none is 0.
 pub(super) fn extents(m: &Match<'_>, dims: &[Dim]) -> Option<Build> {
-    let open = dims.iter().filter(|dim| dim.as_const().is_none()).count();
-    if open > 1 || dims.iter().any(|dim| dim.is(0)) {
-        return None;
-    }
-    let sizes: Vec<i64> = dims.iter().map(|dim| dim.as_const().unwrap_or(-1)).collect();
-    m.ints(&sizes)
+    m.ints(&Dim::reshape_sizes(dims)?)
 }
 
 /// What a class is a view of, under another shape.
@@ -207,11 +202,7 @@ fn linear_of_view(m: &Match<'_>) -> Option<Build> {
     let x = viewed(view)?;
     let fits = x.rank() >= 2 && x.shape().last() == view.shape().last();
     let shape = extents(m, &m.ty()?.shape).filter(|_| fits)?;
-    let slots = vec![
-        vec![x.into()],
-        vec![op.operand(1).into()],
-        op.opt(2).into_iter().map(Build::from).collect(),
-    ];
+    let slots = vec![vec![x.into()], op.slot(1), op.slot(2)];
     Some(m.build(Reshape {}, [Build::with_slots(Linear {}, slots), shape]))
 }
 
@@ -227,11 +218,7 @@ fn view_of_linear(m: &Match<'_>) -> Option<Build> {
     let mut shape = to.clone();
     *shape.last_mut()? = x.shape().last()?.clone();
     let view = m.build(Reshape {}, [x.into(), extents(m, &shape)?]);
-    let slots = vec![
-        vec![view],
-        vec![op.operand(1).into()],
-        op.opt(2).into_iter().map(Build::from).collect(),
-    ];
+    let slots = vec![vec![view], op.slot(1), op.slot(2)];
     Some(Build::with_slots(Linear {}, slots))
 }
 

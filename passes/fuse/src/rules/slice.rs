@@ -179,6 +179,18 @@ fn concat_of_split(m: &Match<'_>) -> Option<Build> {
     fits.then(|| x.into())
 }
 
+/// The extents of the parts of a split along its axis.
+pub(super) fn part_sizes(split: &Found<'_, Split>, axis: usize) -> Option<Vec<i64>> {
+    match (&split.split_sizes, split.num_splits) {
+        (Some(sizes), _) => Some(sizes.clone()),
+        (None, Some(parts @ 1..)) => {
+            let total = split.operand(0).shape().get(axis)?.as_const()?;
+            Some(vec![total / parts; usize::try_from(parts).ok()?])
+        }
+        _ => None,
+    }
+}
+
 /// `split(concat(x₀, x₁, …))ᵢ = xᵢ`, or the concatenation of those that a part holds
 fn split_of_concat(m: &Match<'_>) -> Option<Build> {
     let split = m.op::<Split>()?;
@@ -188,14 +200,7 @@ fn split_of_concat(m: &Match<'_>) -> Option<Build> {
     if normalize_axis(split.axis, rank).ok()? != axis {
         return None;
     }
-    let sizes = match (&split.split_sizes, split.num_splits) {
-        (Some(sizes), _) => sizes.clone(),
-        (None, Some(parts @ 1..)) => {
-            let total = split.operand(0).shape()[axis].as_const()?;
-            vec![total / parts; usize::try_from(parts).ok()?]
-        }
-        _ => return None,
-    };
+    let sizes = part_sizes(&split, axis)?;
     let start: i64 = sizes.iter().take(m.index()).sum();
     let end = start + sizes.get(m.index())?;
     let (mut at, mut held) = (0, Vec::new());

@@ -5,6 +5,8 @@ use mlc_ir::Dim;
 use mlc_ir::infer::{normalize_axes, normalize_axis};
 use mlc_ir::ops::{ExpandDims, Reshape, Split, Stack};
 
+use super::slice::part_sizes;
+
 pub(super) const FAMILY: Family = Family {
     name: "views",
     source: include_str!("views.rs"),
@@ -50,11 +52,7 @@ fn view_of_split(m: &Match<'_>) -> Option<Build> {
     let fixed = |shape: &[Dim]| shape.iter().map(Dim::as_const).collect::<Option<Vec<i64>>>();
     let (whole, view) = (fixed(x.shape())?, fixed(&m.ty()?.shape)?);
     let axis = normalize_axis(split.axis, whole.len()).ok()?;
-    let sizes = match (&split.split_sizes, split.num_splits) {
-        (Some(sizes), _) => sizes.clone(),
-        (None, Some(parts)) if parts > 0 => vec![whole[axis] / parts; usize::try_from(parts).ok()?],
-        _ => return None,
-    };
+    let sizes = part_sizes(&split, axis)?;
     let (outer, inner) = (product(&whole[..axis])?, product(&whole[axis + 1..])?);
     // The axis of the view that the parts lie along.
     let along = (0..view.len())

@@ -335,7 +335,6 @@ fn halves(cx: &mut Cx<'_>, x: Value) -> LowerResult<[Value; 2]> {
     Ok([low, high])
 }
 
-/// Bit by bit: the bits that both have; from it and the sum the others follow.
 /// The sign bits of floats, where `mask` asks for nothing else: the least integer or 0.
 fn sign_bits(cx: &mut Cx<'_>, x: Value, mask: Value) -> LowerResult<Vec<Val>> {
     let dtype = cx.dtype(mask)?;
@@ -356,6 +355,7 @@ fn sign_bits(cx: &mut Cx<'_>, x: Value, mask: Value) -> LowerResult<Vec<Val>> {
     cx.one(y)
 }
 
+/// Bit by bit: the bits that both have; from it and the sum the others follow.
 fn bitwise(cx: &mut Cx<'_>, call: &Call<'_>, op: Bits) -> LowerResult<Vec<Val>> {
     match (op, call.input(0)?, call.input(1)?) {
         (Bits::And, Val::Bits(x), Val::Tensor(mask))
