@@ -14,7 +14,15 @@ fn scripted_modules_agree_with_pytorch() {
     let cases = collect(&workspace_root().join("testdata/front/ts"), &wanted);
     assert!(cases.len() >= 8, "{} scripted modules", cases.len());
     let config = Config { opset: Opset::Ios18, precision: Precision::Fp32 };
-    let plan = Plan { configs: vec![config], stage: Stage::Eval, packages: None, jobs: 2 };
+    let plan = Plan {
+        configs: vec![config],
+        stage: Stage::Eval,
+        packages: None,
+        jobs: 2,
+        fixed: false,
+        level: mlc_driver::Preset::O2,
+        against: None,
+    };
     let outcomes = run_all(&cases, &plan, &|_, _| {}).unwrap();
     for (case, outcomes) in cases.iter().zip(outcomes) {
         for outcome in outcomes {

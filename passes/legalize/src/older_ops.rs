@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::choose;
 use crate::einsum;
 use crate::legality::{Refusal, accepts};
-use crate::respell::{clip, lower_half, suppression};
+use crate::respell::{clip, lower_half, product, suppression};
 use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
 use crate::spread::{dilated, mirrored};
 use crate::stored::stored;
@@ -21,7 +21,7 @@ use crate::stored::stored;
 /// `slice_update` of known extents are spelled. Where attention masks a whole row, the row is averaged
 /// instead of being no number. `non_maximum_suppression` goes from either form to the other; `clip`
 /// with equal bounds, padding `same_lower` and other equations of `einsum` than Core ML's two are spelled
-/// where the target does not take them. Stored weights get the form that the target has, if one says the
+/// where the target does not take them, and `linear` whose weight or bias is computed is a `matmul`. Stored weights get the form that the target has, if one says the
 /// same.
 ///
 /// ```mlc before (target=ios17)
@@ -76,11 +76,16 @@ impl Pass for OlderOps {
 /// Spells what `opset` does not have.
 pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Result<bool> {
     Rewriter::run::<PassError>(program, func, Some("older-ops"), &mut |b, node| {
+        let operands = b.function().nodes[node].operands.all().to_vec();
         match accepts(b.program, b.function(), node, opset) {
             Err(Refusal::NoOp | Refusal::Argument(_)) => {}
+            Err(Refusal::NotConstant(_))
+                if matches!(b.function().nodes[node].op, Op::Linear(_)) =>
+            {
+                return Ok(Action::Replace(vec![product(b, &operands)?]));
+            }
             _ => return Ok(Action::Keep),
         }
-        let operands = b.function().nodes[node].operands.all().to_vec();
         let value = match b.function().nodes[node].op.clone() {
             Op::ScaledDotProductAttention(_) => attention(b, &operands)?,
             Op::PixelUnshuffle(op) => pixel_unshuffle(b, operands[0], op.downscale_factor)?,

@@ -2,7 +2,7 @@
 
 use mlc_ir::attr::PadType;
 use mlc_ir::ops::{
-    Cast, Clip, ExpandDims, GreaterEqual, LogicalAnd, LogicalOr, Maximum, Minimum,
+    Add, Cast, Clip, ExpandDims, GreaterEqual, LogicalAnd, LogicalOr, Matmul, Maximum, Minimum,
     NonMaximumSuppression, Op, ReduceMax, ReduceSum, Select, Transpose,
 };
 use mlc_ir::{Builder, F64, Node, Operands, Value};
@@ -15,6 +15,16 @@ pub(crate) fn clip(b: &mut Builder<'_>, op: &Clip, x: Value) -> Result<Value> {
     let (low, high) = (b.scalar(dtype, op.alpha.0)?, b.scalar(dtype, op.beta.0)?);
     let x = Maximum {}.build(b, x, low)?;
     Ok(Minimum {}.build(b, x, high)?)
+}
+
+/// `linear` of any weight and bias: `x·weightᵀ + bias`.
+pub(crate) fn product(b: &mut Builder<'_>, operands: &[Value]) -> Result<Value> {
+    let product = Matmul { transpose_x: false, transpose_y: true };
+    let y = product.build(b, operands[0], operands[1])?;
+    Ok(match operands.get(2) {
+        Some(&bias) => Add {}.build(b, y, bias)?,
+        None => y,
+    })
 }
 
 /// Either form of the op in the other.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
-use mlc_driver::Precision;
+use mlc_driver::{Precision, Preset};
 use mlc_target::Opset;
 use mlc_testkit::cases::ablation::ablation;
 use mlc_testkit::cases::collect::{Case, Wanted, collect};
@@ -72,6 +72,15 @@ struct Arguments {
     /// Only write what each family of rules is worth, over the models, to this file
     #[arg(long)]
     ablation: Option<PathBuf>,
+    /// The optimization level
+    #[arg(long, default_value = "O2", value_parser = level)]
+    level: Preset,
+    /// Compare with the results of this level, such as O0, instead of the references
+    #[arg(long, value_parser = level)]
+    against: Option<Preset>,
+    /// Convert traces at the sizes that they were made with alone
+    #[arg(long)]
+    fixed: bool,
     /// Show every failing case, not eight of a kind, and the ops of those that agree
     #[arg(short, long)]
     verbose: bool,
@@ -82,6 +91,13 @@ fn precision(word: &str) -> Result<Precision, String> {
         .into_iter()
         .find(|precision| precision.as_str() == word)
         .ok_or_else(|| format!("`{word}` is neither fp16 nor fp32"))
+}
+
+fn level(word: &str) -> Result<Preset, String> {
+    let all = Preset::ALL.into_iter();
+    all.clone().find(|level| level.name() == word).ok_or_else(|| {
+        format!("`{word}` is none of {}", all.map(Preset::name).collect::<Vec<_>>().join(", "))
+    })
 }
 
 fn main() -> ExitCode {
@@ -149,6 +165,9 @@ fn plan(arguments: &Arguments) -> Plan {
         stage: arguments.stage,
         packages: arguments.packages.clone(),
         jobs: arguments.jobs,
+        fixed: arguments.fixed,
+        level: arguments.level,
+        against: arguments.against,
     }
 }
 
@@ -210,6 +229,7 @@ fn settle(arguments: &Arguments, text: &str) -> Result<ExitCode, String> {
         && arguments.family.is_empty()
         && arguments.folder.is_none()
         && arguments.stage == Stage::Emit
+        && (arguments.level, arguments.against, arguments.fixed) == (Preset::O2, None, false)
         && arguments.target == [Opset::Ios15, Opset::Ios17, Opset::Ios18]
         && arguments.precision == [Precision::Fp16, Precision::Fp32]
         && arguments.kinds.iter().map(String::as_str).eq(KINDS.split(','));

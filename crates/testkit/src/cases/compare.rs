@@ -93,6 +93,29 @@ pub fn compare(
     Ok(Agreement { of_allowed: worst, relative: greatest / scales.most })
 }
 
+/// The greatest difference of `a` and `b` over the greatest element of `b`; infinite where one is no number or
+/// infinite and the other is not. Integers and truth values differ by 1 where they differ.
+///
+/// # Errors
+/// The shapes or the types differ.
+pub fn relative(a: &Array, b: &Array) -> Result<f64, String> {
+    if a.shape() != b.shape() || a.dtype() != b.dtype() {
+        let (got, want) = ((a.dtype(), a.shape()), (b.dtype(), b.shape()));
+        return Err(format!("types differ: {got:?}, {want:?} wanted"));
+    }
+    let numbers =
+        (a.to_f64s().map_err(|e| e.to_string())?, b.to_f64s().map_err(|e| e.to_string())?);
+    let scale = if a.dtype().is_float() { Scales::of(&numbers.1).most } else { 1.0 };
+    let gaps = numbers.0.iter().zip(&numbers.1).map(|(&a, &b)| {
+        match a == b || (a.is_nan() && b.is_nan()) {
+            true => 0.0,
+            false if (a - b).is_finite() && a.is_finite() => (a - b).abs() / scale,
+            false => f64::INFINITY,
+        }
+    });
+    Ok(gaps.fold(0.0, f64::max))
+}
+
 fn integers(
     (rule, precision): (Rule, Precision),
     a: &[f64],

@@ -8,6 +8,7 @@ pub mod ablation;
 pub mod calls;
 pub mod collect;
 pub mod compare;
+pub mod levels;
 pub mod op_counts;
 pub mod outcome;
 pub mod run;

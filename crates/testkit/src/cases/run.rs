@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use mlc_diag::Diagnostics;
 use mlc_driver::{
-    ConvertOptions, Driver, InputRequest, LowerOptions, OutputRequest, Precision, SourceOptions,
+    ConvertOptions, Driver, InputRequest, LowerOptions, OutputRequest, Precision, Preset,
+    SourceOptions,
 };
 use mlc_eval::{Array, States};
 use mlc_ir::{Op, Program, Value};
@@ -21,7 +22,7 @@ use super::calls::{self, Call, Sequence, spelling};
 use super::collect::{Case, Judged};
 use super::compare::compare;
 use super::outcome::{Failure, Outcome, Reached};
-use super::{Config, Stage};
+use super::{Config, Stage, levels};
 use crate::package::{Silent, ios};
 
 /// What is done with each case.
@@ -35,6 +36,12 @@ pub struct Plan {
     pub packages: Option<PathBuf>,
     /// Threads.
     pub jobs: usize,
+    /// Traces are converted at the sizes that they were made with alone.
+    pub fixed: bool,
+    /// The optimization level.
+    pub level: Preset,
+    /// A level whose results must be the same, up to [`levels::MOST`]; what the references say is not asked then.
+    pub against: Option<Preset>,
 }
 
 impl Plan {
@@ -118,15 +125,15 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
 }
 
 /// What the calls of a case start from.
-struct References {
-    sequences: Vec<Sequence>,
-    stored: BTreeMap<String, Array>,
+pub(super) struct References {
+    pub(super) sequences: Vec<Sequence>,
+    pub(super) stored: BTreeMap<String, Array>,
     /// The shapes of the inputs, where the file does not tell them.
     inputs: Vec<InputRequest>,
 }
 
 fn run_case(driver: &Driver, case: &Case, plan: &Plan) -> Vec<Outcome> {
-    let references = match guarded(|| references(case, plan.stage)) {
+    let references = match guarded(|| references(case, plan)) {
         Ok(references) => references,
         Err(failure) => return vec![Outcome::failed(failure); plan.columns().len()],
     };
@@ -139,9 +146,9 @@ fn run_case(driver: &Driver, case: &Case, plan: &Plan) -> Vec<Outcome> {
         .collect()
 }
 
-fn references(case: &Case, stage: Stage) -> Result<References, Failure> {
+fn references(case: &Case, plan: &Plan) -> Result<References, Failure> {
     let mut sequences = Vec::new();
-    if stage != Stage::Import && case.judged != Judged::Conversion {
+    if plan.stage != Stage::Import && case.judged != Judged::Conversion {
         for path in &case.references {
             let read = calls::read(path).map_err(|error| Failure::new("references", error))?;
             sequences.extend(read);
@@ -159,9 +166,22 @@ fn references(case: &Case, stage: Stage) -> Result<References, Failure> {
         return Ok(References { sequences, stored, inputs: Vec::new() });
     }
     let script = case.file.extension().is_some_and(|e| e == "pt");
-    let (inputs, stored) =
+    let (mut inputs, stored) =
         if script { script_inputs(case) } else { (Vec::new(), stored(&case.file)) };
+    if plan.fixed {
+        inputs.iter_mut().for_each(|input| input.dynamic.clear());
+        sequences.retain(|calls| calls.iter().all(|call| has_sizes(call, &inputs)));
+    }
     Ok(References { sequences, stored, inputs })
+}
+
+/// Whether the inputs of `call` have the sizes that are asked for, where any are.
+fn has_sizes(call: &Call, inputs: &[InputRequest]) -> bool {
+    let fits = |(array, request): (&Array, &InputRequest)| {
+        let shape = request.shape.as_ref();
+        shape.is_none_or(|shape| shape.iter().copied().eq(array.shape().iter().map(|&n| n as u64)))
+    };
+    call.inputs.iter().zip(inputs).all(fits)
 }
 
 /// What the user of a script says of its inputs, and the buffers that it holds.
@@ -217,10 +237,10 @@ fn stored(file: &Path) -> BTreeMap<String, Array> {
 }
 
 /// A case and what it is converted for.
-struct Work<'a> {
-    driver: &'a Driver,
+pub(super) struct Work<'a> {
+    pub(super) driver: &'a Driver,
     case: &'a Case,
-    references: &'a References,
+    pub(super) references: &'a References,
     plan: &'a Plan,
     config: Config,
 }
@@ -270,11 +290,19 @@ impl Work<'_> {
         outcome.ops = count(&program);
         outcome.output_casts = output_casts(&program);
         outcome.cost = mlc_egraph::program_cost(&program, &mlc_target::cost::DEVICES[0]);
+        if let Some(level) = self.plan.against {
+            return Ok(match guarded(|| levels::agree(self, &program, level)) {
+                Ok(relative) => Outcome { reached: Reached::Matched, relative, ..outcome },
+                Err(failure) => outcome.stopped(failure),
+            });
+        }
         Ok(self.judge(&program, self.config.precision, outcome))
     }
 
-    fn options(&self, output: &Path) -> ConvertOptions {
+    /// How the case is converted to `output`.
+    pub(super) fn options(&self, output: &Path) -> ConvertOptions {
         let mut options = ConvertOptions::new(&self.case.file, output);
+        options.preset = self.plan.level;
         options.target = ios(self.config.opset);
         options.precision = self.config.precision;
         options.signature.clone_from(&self.case.signature);
@@ -360,7 +388,7 @@ impl Work<'_> {
 }
 
 /// A mismatch is counted with what differs, whatever the numbers.
-fn in_call(call: &str, error: &str) -> Failure {
+pub(super) fn in_call(call: &str, error: &str) -> Failure {
     let (kind, rest) = error.split_once(':').unwrap_or((error, ""));
     let call = if call.is_empty() { String::new() } else { format!(" in call {call}") };
     Failure { group: kind.to_owned(), text: format!("{kind}{call}:{rest}") }
