@@ -1,6 +1,6 @@
 //! Which ops must not be computed in half precision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mlc_diag::{Diagnostic, Severity, codes};
 use mlc_ir::{
@@ -12,6 +12,7 @@ use mlc_tensor::DType;
 
 use crate::facts::{FactBook, MASK, MAX, overflows, vanishes};
 use crate::interval::Interval;
+use crate::lift::{self, Lift};
 use crate::ranges::{Clamped, Declared, Ranges};
 
 /// What was found in a function.
@@ -21,6 +22,8 @@ pub(crate) struct Hazards {
     pub(crate) kept: BTreeSet<Node>,
     /// Bounds that constants are clamped to, for the ops that use them as masks.
     pub(crate) masks: Clamped,
+    /// Ops whose weights are multiplied by a power of two, and their results divided by it.
+    pub(crate) lifted: BTreeMap<Node, Lift>,
 }
 
 /// Half precision has every integer up to this one.
@@ -71,6 +74,7 @@ pub(crate) fn find(
     for &node in &nodes {
         search.range(node, &ranges, cx, &mut found);
     }
+    lift::settle((program, function, &uses), facts, &mut found)?;
     Ok(found)
 }
 
@@ -219,7 +223,10 @@ impl Search<'_> {
                     | Op::InstanceNorm(_)
             );
             if fact.coarse && scales && !only_added {
-                found.kept.insert(node);
+                match lift::of(data, operand, fact.extreme) {
+                    Some(lift) => drop(found.lifted.insert(node, lift)),
+                    None => drop(found.kept.insert(node)),
+                }
             }
             if overflows(fact.extreme) {
                 let bound = self.mask_bound(node, operand);

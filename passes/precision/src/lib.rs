@@ -7,6 +7,7 @@
 mod facts;
 mod hazards;
 mod interval;
+mod lift;
 mod narrow;
 mod precision;
 mod ranges;

@@ -155,7 +155,13 @@ impl Narrow {
         let (made, linked) = (self.made.len(), b.function().regions[region].nodes.len());
         let Some(operands) = self.operands(b, node)? else { return Ok(Step::Keep) };
         let op = bounded(&b.function().nodes[node].op);
-        let Ok(results) = append_like(b, node, op, operands) else {
+        let lift = self.hazards.lifted.get(&node).copied();
+        let operands = match lift {
+            // The weights of the op as it was: those in half precision have no digits.
+            Some(lift) => lift.operands(b, node, &operands)?,
+            None => operands,
+        };
+        let Ok(mut results) = append_like(b, node, op, operands) else {
             // What does not fit in f16 stays, without the casts that were made for it.
             b.function_mut().regions[region].nodes.truncate(linked);
             for key in self.made.drain(made..) {
@@ -163,6 +169,11 @@ impl Narrow {
             }
             return Ok(Step::Keep);
         };
+        if let Some(lift) = lift {
+            for result in &mut results {
+                *result = lift.lowered(b, *result)?;
+            }
+        }
         self.turned += 1;
         self.changed = true;
         self.back(b, node, results)

@@ -31,6 +31,7 @@ pub enum Float {
 /// loops that end by a comparison of floats;
 /// ops with a result that overflows or vanishes in f16 by interval arithmetic, and what uses it;
 /// norms of numbers whose squares overflow; ops that take f32 alone in opset `target` (in the first opset that has them, without `target`).
+/// A layer whose weights would all lose digits is lifted by a power of two instead, where its result is only added.
 /// A constant that only masks (it reaches a softmax alone, or is a branch of a `select` that
 /// is computed on) is clamped
 /// instead. Constants and results beyond the range of f16 are reported. Intervals come from
