@@ -19,6 +19,7 @@ mod spread;
 mod stored;
 
 mod bounds;
+mod engine_attention;
 mod feature_types;
 mod legal_dtypes;
 mod naming;
@@ -32,6 +33,7 @@ mod state_types;
 use mlc_pass::{Alias, PassEntry, PassList, Property};
 
 pub use bounds::Bounds;
+pub use engine_attention::EngineAttention;
 pub use feature_types::FeatureTypes;
 pub use legal_dtypes::LegalDtypes;
 pub use legality::{Refusal, accepts, data_type};
@@ -56,6 +58,10 @@ pub const PASSES: PassList = PassList {
     passes: &[
         PassEntry::of::<Bounds>("Symbolic extents of inputs have an upper bound.")
             .source(include_str!("bounds.rs")),
+        PassEntry::of::<EngineAttention>(
+            "Attention of transposed operands is spelled as products, which take them either way.",
+        )
+        .source(include_str!("engine_attention.rs")),
         PassEntry::of::<FeatureTypes>("Inputs and outputs are of types that the target takes.")
             .source(include_str!("feature_types.rs")),
         PassEntry::of::<LegalDtypes>("Operands are of types that the target's ops take.")

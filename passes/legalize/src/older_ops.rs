@@ -10,7 +10,7 @@ use crate::choose;
 use crate::einsum;
 use crate::legality::{Refusal, accepts};
 use crate::respell::{clip, lower_half, product, suppression};
-use crate::spell::{attention, fill_like, pixel_unshuffle, resize, slice_update};
+use crate::spell::{Parts, attention, fill_like, pixel_unshuffle, resize, slice_update};
 use crate::spread::{dilated, mirrored};
 use crate::stored::stored;
 
@@ -87,7 +87,10 @@ pub(crate) fn rewrite(program: &mut Program, func: FuncId, opset: Opset) -> Resu
             _ => return Ok(Action::Keep),
         }
         let value = match b.function().nodes[node].op.clone() {
-            Op::ScaledDotProductAttention(_) => attention(b, &operands)?,
+            Op::ScaledDotProductAttention(_) => match Parts::of(&operands) {
+                Some(parts) => attention(b, &parts)?,
+                None => None,
+            },
             Op::PixelUnshuffle(op) => pixel_unshuffle(b, operands[0], op.downscale_factor)?,
             Op::FillLike(_) => Some(fill_like(b, &operands)?),
             Op::SliceUpdate(op) => slice_update(b, op, &operands)?,

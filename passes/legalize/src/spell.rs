@@ -8,17 +8,36 @@ use mlc_ir::{Builder, Node, Value};
 use mlc_pass::Result;
 use mlc_tensor::DType;
 
+/// Operands of attention; whether the last two axes of the first three are swapped.
+pub(crate) struct Parts {
+    pub(crate) query: (Value, bool),
+    pub(crate) key: (Value, bool),
+    pub(crate) value: (Value, bool),
+    pub(crate) mask: Option<Value>,
+}
+
+impl Parts {
+    /// The operands of the op as they are.
+    pub(crate) fn of(operands: &[Value]) -> Option<Self> {
+        let &[query, key, value, ref mask @ ..] = operands else { return None };
+        let (query, key, value) = ((query, false), (key, false), (value, false));
+        Some(Self { query, key, value, mask: mask.first().copied() })
+    }
+}
+
 /// `softmax(query·keyᵀ/√E + mask)·value`.
-pub(crate) fn attention(b: &mut Builder<'_>, operands: &[Value]) -> Result<Option<Value>> {
-    let [query, key, value, mask @ ..] = operands else { return Ok(None) };
-    let ty = b.tensor(*query)?.clone();
-    let Some(width) = ty.shape.last().and_then(mlc_ir::Dim::as_const) else { return Ok(None) };
+pub(crate) fn attention(b: &mut Builder<'_>, parts: &Parts) -> Result<Option<Value>> {
+    let ((query, query_turned), (key, key_turned)) = (parts.query, parts.key);
+    let ty = b.tensor(query)?.clone();
+    let depth = ty.rank().checked_sub(if query_turned { 2 } else { 1 });
+    let width = depth.and_then(|axis| ty.shape[axis].as_const());
+    let Some(width) = width else { return Ok(None) };
     // Scaling before the product keeps half precision from overflowing.
     let scale = b.scalar(ty.dtype, 1.0 / (width as f64).sqrt())?;
-    let query = Mul {}.build(b, *query, scale)?;
-    let product = Matmul { transpose_x: false, transpose_y: true };
-    let mut scores = product.build(b, query, *key)?;
-    if let Some(&mask) = mask.first() {
+    let query = Mul {}.build(b, query, scale)?;
+    let product = Matmul { transpose_x: query_turned, transpose_y: !key_turned };
+    let mut scores = product.build(b, query, key)?;
+    if let Some(mask) = parts.mask {
         scores = if b.tensor(mask)?.dtype == DType::Bool {
             let lowest = if ty.dtype == DType::F16 { -65504.0 } else { f64::from(f32::MIN) };
             let lowest = b.scalar(ty.dtype, lowest)?;
@@ -32,8 +51,16 @@ pub(crate) fn attention(b: &mut Builder<'_>, operands: &[Value]) -> Result<Optio
         };
     }
     let weights = Softmax { axis: -1 }.build(b, scores)?;
-    let product = Matmul { transpose_x: false, transpose_y: false };
-    Ok(Some(product.build(b, weights, *value)?))
+    let (value, value_turned) = parts.value;
+    if !value_turned {
+        let product = Matmul { transpose_x: false, transpose_y: false };
+        return Ok(Some(product.build(b, weights, value)?));
+    }
+    let product = Matmul { transpose_x: false, transpose_y: true };
+    let turned = product.build(b, value, weights)?;
+    let rank = b.tensor(turned)?.rank() as i64;
+    let perm = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+    Ok(Some(Transpose { perm }.build(b, turned)?))
 }
 
 /// Channels made of the pixels of blocks.
