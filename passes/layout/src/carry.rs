@@ -1,11 +1,15 @@
 //! Ops that can be computed of the sources of their operands.
 
 use mlc_ir::attr::{AttrValue, PadMode};
-use mlc_ir::ops::{ExpandDims, Pad, SliceByIndex, SliceBySize, Transpose};
+use mlc_ir::infer::normalize_axis;
+use mlc_ir::ops::{
+    ExpandDims, Gather, LayerNorm, Pad, Reshape, SliceByIndex, SliceBySize, Transpose,
+};
 use mlc_ir::{Builder, Dim, Node, Op, OpError, OpResult, Operands, Trait, Value};
 
 use crate::axes::{attr, axes, axis, ints, with_attr};
 use crate::form::{Form, Forms, inverse, without};
+use crate::regroup::{Regrouped, regroup};
 
 /// An op of sources: its results, and how those of the program are made of them.
 pub(crate) struct Carried {
@@ -30,6 +34,9 @@ pub(crate) fn carry(b: &mut Builder<'_>, forms: &Forms, node: Node) -> OpResult<
     let Some(form) = forms.get(first).cloned() else { return Ok(None) };
     match &op {
         Op::Pad(pad) => self::pad(b, &form, pad, operands.all()[1]),
+        Op::Reshape(_) => reshape(b, &form, node),
+        Op::LayerNorm(norm) => layer_norm(b, &form, norm, &operands),
+        Op::Gather(gather) => self::gather(b, &form, gather, operands.all()),
         Op::SliceByIndex(slice) => by_index(b, &form, slice, operands.all()),
         Op::SliceBySize(_) => by_size(b, &form, operands.all()),
         Op::Squeeze(_) => reduced(b, &form, &op, false),
@@ -105,6 +112,52 @@ fn pad(b: &mut Builder<'_>, form: &Form, op: &Pad, amounts: Value) -> OpResult<O
     let flat: Vec<i64> = moved[first..].iter().flat_map(|&(a, z)| [a, z]).collect();
     let amounts = b.ints(&flat)?;
     let result = op.clone().build(b, form.source, amounts)?;
+    Ok(Some(Carried { results: vec![result], perm: form.perm.clone() }))
+}
+
+/// Reshapes that cut and join axes that are neighbours in the source too.
+fn reshape(b: &mut Builder<'_>, form: &Form, node: Node) -> OpResult<Option<Carried>> {
+    let data = &b.function().nodes[node];
+    let (x, y) = (data.operands.all()[0], data.results[0]);
+    let (from, to) = (b.tensor(x)?.shape.clone(), b.tensor(y)?.shape.clone());
+    let Some(Regrouped { shape, perm }) = regroup(form, &from, &to) else { return Ok(None) };
+    let Some(sizes) = Dim::reshape_sizes(&shape) else { return Ok(None) };
+    let sizes = b.ints(&sizes)?;
+    let result = Reshape {}.build(b, form.source, sizes)?;
+    Ok(Some(Carried { results: vec![result], perm }))
+}
+
+/// Norms of axes that stand in the same order in the source.
+fn layer_norm(
+    b: &mut Builder<'_>,
+    form: &Form,
+    op: &LayerNorm,
+    operands: &Operands,
+) -> OpResult<Option<Carried>> {
+    let Some(axes) = axes(&op.clone().into(), form.perm.len())? else { return Ok(None) };
+    let moved: Vec<i64> = axes.iter().map(|&axis| form.perm[axis] as i64).collect();
+    if !axes.is_sorted() || !moved.is_sorted() {
+        return Ok(None);
+    }
+    let norm = LayerNorm { axes: Some(moved), epsilon: op.epsilon };
+    let rest = |slot: usize| operands.slot(slot).first().copied();
+    let result = norm.build(b, form.source, rest(1), rest(2))?;
+    Ok(Some(Carried { results: vec![result], perm: form.perm.clone() }))
+}
+
+/// Rows along an axis that stays one axis.
+fn gather(
+    b: &mut Builder<'_>,
+    form: &Form,
+    op: &Gather,
+    operands: &[Value],
+) -> OpResult<Option<Carried>> {
+    if b.tensor(operands[1])?.rank() != 1 || op.batch_dims != 0 {
+        return Ok(None);
+    }
+    let axis = normalize_axis(op.axis, form.perm.len())?;
+    let moved = Gather { axis: form.perm[axis] as i64, ..op.clone() };
+    let result = moved.build(b, form.source, operands[1])?;
     Ok(Some(Carried { results: vec![result], perm: form.perm.clone() }))
 }
 

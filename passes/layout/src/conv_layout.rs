@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::lifted::{Images, is_sequence};
 use crate::on_images::visit;
 
-/// Computes on sequences `[b, s, c]` as on images `[b, c, 1, s]`: a `linear` is a convolution with a window
+/// Computes on sequences `[b, s, c]` as on images `[b, c, 1, s]`, and on images whose channels come last as on
+/// ones whose channels come first: a `linear` is a convolution with a window
 /// of one element, as the neural engine has it. Done where a function has `least` of them.
 ///
 /// ```mlc before

@@ -11,6 +11,8 @@ pub(crate) struct Form {
     pub(crate) perm: Vec<usize>,
     /// The value that is transposed; it is no transpose itself.
     pub(crate) source: Value,
+    /// Whether something else than one op uses the value.
+    pub(crate) shared: bool,
 }
 
 /// The forms of the values seen so far.

@@ -15,6 +15,7 @@ mod conv_layout;
 mod form;
 mod lifted;
 mod on_images;
+mod regroup;
 mod sink_transposes;
 
 use mlc_pass::{PassEntry, PassList};

@@ -1,4 +1,5 @@
-//! Sequences as images: values `[b, s, c]` that are computed as `[b, c, 1, s]`.
+//! Sequences as images: values `[b, s, c]` that are computed as `[b, c, 1, s]`, and images whose channels
+//! come last, `[b, h, w, c]`, as `[b, c, h, w]`.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +10,21 @@ use mlc_ir::{Builder, Dim, Op, OpResult, TensorType, Value};
 #[derive(Debug, Default)]
 pub(crate) struct Images(BTreeMap<Value, Value>);
 
-/// Whether a value is a sequence of more than one element, of a known number of channels.
+/// Whether a value is a sequence, or an image whose channels come last, of more than one element and of a
+/// known number of channels.
 pub(crate) fn is_sequence(ty: &TensorType) -> bool {
-    matches!(&ty.shape[..], [_, s, c] if !s.is(1) && c.as_const().is_some_and(|c| c > 0))
+    match &ty.shape[..] {
+        [_, places @ .., c] if (1..=2).contains(&places.len()) => {
+            places.iter().any(|n| !n.is(1)) && c.as_const().is_some_and(|c| c > 0)
+        }
+        _ => false,
+    }
 }
 
-/// Axis `axis` of a sequence in its image.
-pub(crate) fn axis(axis: usize) -> usize {
-    [0, 3, 1][axis.min(2)]
+/// Axis `axis` of a sequence of `rank` axes in its image.
+pub(crate) fn axis(axis: usize, rank: usize) -> usize {
+    let axes: &[usize] = if rank == 3 { &[0, 3, 1] } else { &[0, 2, 3, 1] };
+    axes[axis.min(axes.len() - 1)]
 }
 
 impl Images {
@@ -25,13 +33,22 @@ impl Images {
         self.0.get(&sequence).copied()
     }
 
-    /// The sequence of an image, which stands for it from now on.
+    /// The sequence of `rank` axes of an image, which stands for it from now on.
     ///
     /// # Errors
     /// None for an image.
-    pub(crate) fn lower(&mut self, b: &mut Builder<'_>, image: Value) -> OpResult<Value> {
-        let flat = Squeeze { axes: Some(vec![2]) }.build(b, image)?;
-        let sequence = Transpose { perm: vec![0, 2, 1] }.build(b, flat)?;
+    pub(crate) fn lower(
+        &mut self,
+        b: &mut Builder<'_>,
+        image: Value,
+        rank: usize,
+    ) -> OpResult<Value> {
+        let sequence = if rank == 3 {
+            let flat = Squeeze { axes: Some(vec![2]) }.build(b, image)?;
+            Transpose { perm: vec![0, 2, 1] }.build(b, flat)?
+        } else {
+            Transpose { perm: vec![0, 2, 3, 1] }.build(b, image)?
+        };
         self.0.insert(sequence, image);
         Ok(sequence)
     }
@@ -44,12 +61,13 @@ impl Images {
         if let Some(image) = self.get(sequence) {
             return Ok(image);
         }
-        let image = match heads(b, sequence)? {
-            Some(image) => image,
-            None => {
-                let turned = Transpose { perm: vec![0, 2, 1] }.build(b, sequence)?;
-                ExpandDims { axes: vec![2] }.build(b, turned)?
-            }
+        let image = if b.tensor(sequence)?.rank() == 4 {
+            Transpose { perm: vec![0, 3, 1, 2] }.build(b, sequence)?
+        } else if let Some(image) = heads(b, sequence)? {
+            image
+        } else {
+            let turned = Transpose { perm: vec![0, 2, 1] }.build(b, sequence)?;
+            ExpandDims { axes: vec![2] }.build(b, turned)?
         };
         self.0.insert(sequence, image);
         Ok(image)

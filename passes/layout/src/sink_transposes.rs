@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mlc_ir::ops::{Reshape, Transpose};
-use mlc_ir::{Action, Builder, Dim, Node, Op, OpResult, Program, Rewriter, Value};
+use mlc_ir::{Action, Builder, Dim, Node, Op, OpResult, Program, Rewriter, Uses, Value};
 use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::carry::{Carried, carry};
 use crate::form::{Form, Forms, is_identity};
 
 /// Moves transposes behind the ops that can be computed without them: elementwise ops, pads, slices,
-/// splits, joins, reductions. Two that meet become one or none, so that images whose channels come last
+/// splits, joins, reductions, norms, and reshapes that join or cut what stays together. Two that meet become one or none, so that images whose channels come last
 /// are computed with channels first throughout.
 ///
 /// ```mlc before
@@ -30,9 +30,14 @@ use crate::form::{Form, Forms, is_identity};
 ///   return %y
 /// }
 /// ```
+///
+/// A norm is computed before a transpose that nothing else uses; with `norms`, before any.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct SinkTransposes {}
+pub struct SinkTransposes {
+    /// Move transposes behind norms even where something else uses them, so that there may be two.
+    norms: bool,
+}
 
 impl Pass for SinkTransposes {
     fn name(&self) -> &'static str {
@@ -55,7 +60,9 @@ impl Pass for SinkTransposes {
                     yielded.extend(&function.regions[region].results);
                 }
             });
-            let mut sink = Sink { forms: Forms::default(), yielded, carried: 0 };
+            let uses = Uses::of(function);
+            let forms = Forms::default();
+            let mut sink = Sink { forms, yielded, uses, norms: self.norms, carried: 0 };
             any |= Rewriter::run(program, func, Some("sink-transposes"), &mut |b, node| {
                 sink.visit(b, node)
             })?;
@@ -70,6 +77,9 @@ struct Sink {
     forms: Forms,
     /// What regions yield stays the result of an op of its own.
     yielded: BTreeSet<Value>,
+    /// Those before the pass.
+    uses: Uses,
+    norms: bool,
     carried: u64,
 }
 
@@ -80,13 +90,20 @@ impl Sink {
             let (op, x, y) = (op.clone(), data.operands.all()[0], data.results[0]);
             return self.transpose(b, &op, (x, y));
         }
+        if let (Op::LayerNorm(_), [x, ..]) = (&data.op, data.operands.all())
+            && !self.norms
+            && self.forms.get(*x).is_some_and(|form| form.shared)
+        {
+            return Ok(Action::Keep);
+        }
         let Some(Carried { results: sources, perm }) = carry(b, &self.forms, node)? else {
             return Ok(Action::Keep);
         };
         let old = b.results(node).to_vec();
         let mut values = Vec::with_capacity(sources.len());
         for (source, old) in sources.into_iter().zip(old) {
-            let value = self.formed(b, Form { perm: perm.clone(), source })?;
+            let shared = self.is_shared(old);
+            let value = self.formed(b, Form { perm: perm.clone(), source, shared })?;
             // Of equal extents that have two names, inference may have taken the other.
             if b.ty(value) != b.ty(old) {
                 return Ok(Action::Keep);
@@ -97,10 +114,18 @@ impl Sink {
         Ok(Action::Replace(values))
     }
 
+    /// Whether something else than one op uses a value of the function as it was.
+    fn is_shared(&self, value: Value) -> bool {
+        self.uses.users(value).len() + usize::from(self.yielded.contains(&value)) > 1
+    }
+
     /// The value of that form.
     fn formed(&mut self, b: &mut Builder<'_>, form: Form) -> OpResult<Value> {
         if is_identity(&form.perm) {
             return Ok(form.source);
+        }
+        if let Some(value) = reshaped(b, form.source, &form.perm)? {
+            return Ok(value);
         }
         let perm = form.perm.iter().map(|&axis| axis as i64).collect();
         let value = Transpose { perm }.build(b, form.source)?;
@@ -123,13 +148,15 @@ impl Sink {
             if is_identity(&perm) && self.yielded.contains(&y) {
                 return Ok(Action::Keep);
             }
-            let value = self.formed(b, Form { perm, source: form.source })?;
+            let shared = self.is_shared(y);
+            let value = self.formed(b, Form { perm, source: form.source, shared })?;
             return Ok(Action::Replace(vec![value]));
         }
         if let Some(value) = reshaped(b, x, &own)? {
             return Ok(Action::Replace(vec![value]));
         }
-        self.forms.set(y, Form { perm: own, source: x });
+        let shared = self.is_shared(y);
+        self.forms.set(y, Form { perm: own, source: x, shared });
         Ok(Action::Keep)
     }
 }
