@@ -13,6 +13,7 @@ mod convert;
 mod feature;
 mod feed;
 mod forecast;
+mod guards;
 mod image;
 mod input;
 mod inspect;

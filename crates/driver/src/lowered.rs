@@ -75,11 +75,13 @@ impl Driver {
             to: options.precision.most(),
             keep: options.keep_fp32.clone(),
             ranges: options.ranges.clone(),
+            least: Vec::new(),
             target: options.target.map(Target::opset),
             level: options.preset,
         };
         let runs = request.runs.filter(|_| options.precision != Precision::Fp32);
         narrowing.ranges.extend(runs.into_iter().flat_map(|runs| reference::ranges(&runs.seen)));
+        narrowing.least.extend(runs.into_iter().flat_map(|runs| reference::least(&runs.seen)));
         let own = options.passes.as_deref();
         let front = pipeline::front(options.preset, own, narrowing.target, &options.rewriting)?;
         let mut plan = Plan { program: source.program.clone(), done: None, rest: front };

@@ -15,6 +15,8 @@ pub(crate) struct Narrowing {
     pub(crate) keep: Vec<String>,
     /// Ranges of inputs and values, as `name=lo..hi`.
     pub(crate) ranges: Vec<String>,
+    /// How near to zero what is guarded against it comes, as `name=least`.
+    pub(crate) least: Vec<String>,
     /// The version of Core ML that was asked for: some ops compute in half precision only from one on.
     pub(crate) target: Option<Opset>,
     /// Whether to clean up afterwards.
@@ -48,12 +50,15 @@ pub(crate) fn narrowing(narrowing: &Narrowing) -> Result<Pipeline, Diagnostics> 
         texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(",")
     };
     let keep = list(&narrowing.keep);
-    let ranges = match &narrowing.ranges[..] {
+    let option = |name: &str, texts: &[String]| match texts {
         [] => String::new(),
-        ranges => format!(",ranges=[{}]", list(ranges)),
+        texts => format!(",{name}=[{}]", list(texts)),
     };
+    let ranges = option("ranges", &narrowing.ranges);
+    let least = option("least", &narrowing.least);
     let target = narrowing.target.map_or_else(String::new, |opset| format!(",target={opset}"));
-    let precision = format!("precision{{to={},keep=[{keep}]{ranges}{target}}}", narrowing.to);
+    let precision =
+        format!("precision{{to={},keep=[{keep}]{ranges}{least}{target}}}", narrowing.to);
     Pipeline::parse(&match narrowing.level {
         Preset::O0 => precision,
         _ => format!("{precision},cleanup"),

@@ -9,6 +9,7 @@ use mlc_eval::{Array, EvalError, EvalValue, Evaluator, States};
 use mlc_ir::{FuncId, Function, Op, ParamKind, Program, Value};
 
 use crate::feed::{self, Feed, FeedArray, Feeds};
+use crate::guards::{Guards, Least};
 use crate::sizes::Sizes;
 use crate::verify::{VerifyOptions, evaluation};
 
@@ -19,8 +20,14 @@ pub(crate) struct Call {
     pub(crate) outputs: Vec<EvalValue>,
 }
 
-/// The least and the greatest finite number seen in each named value of floats.
-pub(crate) type Seen = BTreeMap<String, (f64, f64)>;
+/// What was seen of values.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The least and the greatest finite number in each named value of floats.
+    ranges: BTreeMap<String, (f64, f64)>,
+    /// How near to zero what is guarded against it came.
+    least: Least,
+}
 
 /// The values of inputs by name, for one call.
 pub(crate) type Named = Vec<(String, Feed)>;
@@ -90,12 +97,18 @@ impl<'a> Runner<'a> {
     /// Inputs that do not fit, or an op that cannot be evaluated.
     pub(crate) fn reference(&self, given: &[Named]) -> Result<Reference, Diagnostics> {
         let function = &self.program.functions[self.func];
-        let seen = RefCell::new(Seen::new());
+        let seen = RefCell::new(Seen::default());
+        let guards = Guards::of(self.program, function);
         let mut samples = Vec::new();
         let count = if given.is_empty() { self.options.samples.max(1) } else { given.len() };
         for sample in 0..count {
             let seed = self.options.seed.wrapping_add((sample as u64).wrapping_mul(1_000_003));
-            let watch = |value: Value, result: &EvalValue| look(function, value, result, &seen);
+            let watch = |value: Value, result: &EvalValue| {
+                look(function, value, result, &seen);
+                if let EvalValue::Array(array) = result {
+                    guards.look(value, array, &mut seen.borrow_mut().least);
+                }
+            };
             let evaluator = Evaluator::new(self.program, self.func).observed(watch);
             let named = given.get(sample).map_or(&[][..], Vec::as_slice);
             let calls = self.calls(evaluator, (seed, &Sizes::default()), named)?;
@@ -227,10 +240,10 @@ fn widen(seen: &RefCell<Seen>, name: &str, array: &Array) {
         return;
     }
     let Ok(Some((lo, hi))) = array.finite_range() else { return };
-    let mut seen = seen.borrow_mut();
-    match seen.get_mut(name) {
+    let ranges = &mut seen.borrow_mut().ranges;
+    match ranges.get_mut(name) {
         Some(range) => *range = (range.0.min(lo), range.1.max(hi)),
-        None => drop(seen.insert(name.to_owned(), (lo, hi))),
+        None => drop(ranges.insert(name.to_owned(), (lo, hi))),
     }
 }
 
@@ -241,12 +254,18 @@ const MARGIN: f64 = 2.0;
 /// whose squares with a margin come near the end of it.
 pub(crate) fn ranges(seen: &Seen) -> Vec<String> {
     let far = |lo: f64, hi: f64| MARGIN * lo.abs().max(hi.abs()) > 255.0;
-    seen.iter()
+    let ranges = seen.ranges.iter();
+    ranges
         .filter(|(_, (lo, hi))| far(*lo, *hi))
         .map(|(name, (lo, hi))| {
             format!("{name}={:?}..{:?}", widened(*lo, false), widened(*hi, true))
         })
         .collect()
+}
+
+/// How near to zero what is guarded against it comes, with a margin, as the pass `precision` takes it.
+pub(crate) fn least(seen: &Seen) -> Vec<String> {
+    seen.least.iter().map(|(name, least)| format!("{name}={:?}", least / MARGIN)).collect()
 }
 
 /// The end of a range with a margin.

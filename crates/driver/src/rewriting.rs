@@ -19,7 +19,7 @@ const THOROUGH_DRAWS: i64 = 5000;
 const UNROLLED: i64 = 512;
 
 /// The passes of `--layout ane`.
-const IMAGES: &str = "conv-layout,fix(sink-transposes{norms=true},identity-removal,cse),\
+const IMAGES: &str = "conv-layout,fix(sink-transposes{shared=true},identity-removal,cse),\
                       engine-attention,fix(sink-transposes,identity-removal,cse),\
                       egraph{families=[transpose,shape,views,slice]},cleanup";
 

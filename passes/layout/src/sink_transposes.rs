@@ -31,12 +31,12 @@ use crate::form::{Form, Forms, is_identity};
 /// }
 /// ```
 ///
-/// A norm is computed before a transpose that nothing else uses; with `norms`, before any.
+/// Norms and reshapes are computed before transposes that nothing else uses; with `shared`, before any.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkTransposes {
-    /// Move transposes behind norms even where something else uses them, so that there may be two.
-    norms: bool,
+    /// Move transposes behind norms and reshapes even where something else uses them, so that there may be two.
+    shared: bool,
 }
 
 impl Pass for SinkTransposes {
@@ -62,7 +62,7 @@ impl Pass for SinkTransposes {
             });
             let uses = Uses::of(function);
             let forms = Forms::default();
-            let mut sink = Sink { forms, yielded, uses, norms: self.norms, carried: 0 };
+            let mut sink = Sink { forms, yielded, uses, shared: self.shared, carried: 0 };
             any |= Rewriter::run(program, func, Some("sink-transposes"), &mut |b, node| {
                 sink.visit(b, node)
             })?;
@@ -79,7 +79,7 @@ struct Sink {
     yielded: BTreeSet<Value>,
     /// Those before the pass.
     uses: Uses,
-    norms: bool,
+    shared: bool,
     carried: u64,
 }
 
@@ -90,8 +90,8 @@ impl Sink {
             let (op, x, y) = (op.clone(), data.operands.all()[0], data.results[0]);
             return self.transpose(b, &op, (x, y));
         }
-        if let (Op::LayerNorm(_), [x, ..]) = (&data.op, data.operands.all())
-            && !self.norms
+        if let (Op::LayerNorm(_) | Op::Reshape(_), [x, ..]) = (&data.op, data.operands.all())
+            && !self.shared
             && self.forms.get(*x).is_some_and(|form| form.shared)
         {
             return Ok(Action::Keep);

@@ -11,6 +11,9 @@ use crate::interval::Interval;
 /// The greatest finite number of half precision.
 pub(crate) const MAX: f64 = 65504.0;
 
+/// The least positive number of half precision, 2⁻²⁴.
+pub(crate) const LEAST: f64 = 1.0 / 16_777_216.0;
+
 /// What masks that are added become: far below every logit, and finite when two of them, or one and a
 /// logit, are added.
 pub(crate) const MASK: f64 = 32752.0;

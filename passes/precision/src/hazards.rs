@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use half::f16;
 use mlc_diag::{Diagnostic, Severity, codes};
 use mlc_ir::{
     AttrKind, AttrValue, Def, EntityId, Function, Node, NodeData, Op, Program, Region, Trait, Uses,
@@ -10,7 +11,7 @@ use mlc_ir::{
 use mlc_pass::{PassCx, Result};
 use mlc_tensor::DType;
 
-use crate::facts::{FactBook, MASK, MAX, overflows, vanishes};
+use crate::facts::{FactBook, LEAST, MASK, MAX, overflows, vanishes};
 use crate::interval::Interval;
 use crate::lift::{self, Lift};
 use crate::ranges::{Clamped, Declared, Ranges};
@@ -22,6 +23,8 @@ pub(crate) struct Hazards {
     pub(crate) kept: BTreeSet<Node>,
     /// Bounds that constants are clamped to, for the ops that use them as masks.
     pub(crate) masks: Clamped,
+    /// Ops whose epsilon becomes [`LEAST`].
+    pub(crate) raised: BTreeSet<Node>,
     /// Ops whose weights are multiplied by a power of two, and their results divided by it.
     pub(crate) lifted: BTreeMap<Node, Lift>,
 }
@@ -54,10 +57,10 @@ pub(crate) fn find(
     let mut nodes = Vec::new();
     function.for_each_node(&mut |_, node| nodes.push(node));
     let uses = Uses::of(function);
-    let search = Search { program, function, uses: &uses };
+    let search = Search { program, function, uses: &uses, declared };
     let mut found = Hazards::default();
     for &node in &nodes {
-        search.attributes(node, &mut found);
+        search.attributes(node, cx, &mut found);
         search.constants(node, (facts, cx), &mut found)?;
         search.counts(node, &mut found);
         search.convergence(node, &mut found);
@@ -104,6 +107,7 @@ struct Search<'a> {
     program: &'a Program,
     function: &'a Function,
     uses: &'a Uses,
+    declared: &'a Declared,
 }
 
 impl Search<'_> {
@@ -162,7 +166,7 @@ impl Search<'_> {
     }
 
     /// Keeps ops with a float attribute that half precision cannot hold.
-    fn attributes(&self, node: Node, found: &mut Hazards) {
+    fn attributes(&self, node: Node, cx: &mut PassCx, found: &mut Hazards) {
         let op = self.op(node);
         for (spec, value) in op.spec().attrs.iter().zip(op.attrs()) {
             let (AttrKind::Float | AttrKind::OptFloat, AttrValue::Float(x)) = (spec.kind, value)
@@ -171,13 +175,58 @@ impl Search<'_> {
             };
             // A bound that no finite number reaches bounds nothing.
             let bound = matches!(op, Op::Clip(_) | Op::Threshold(_) | Op::ClampedRelu(_));
-            if vanishes(x.0) {
+            if vanishes(x.0) && self.is_far(node) {
+                found.raised.insert(node);
+                cx.report(self.raised(node, x.0));
+            } else if vanishes(x.0) {
                 found.kept.insert(node);
                 self.divisions(node, found);
             } else if overflows(x.0) && !bound {
                 found.kept.insert(node);
             }
         }
+    }
+
+    /// Whether `node` guards so great values against zero that [`LEAST`] in place of its epsilon changes results
+    /// by less than half precision rounds.
+    fn is_far(&self, node: Node) -> bool {
+        let data = &self.function.nodes[node];
+        let Some(least) = data.results.first().and_then(|&y| self.least(y)) else { return false };
+        let guard = matches!(
+            data.op,
+            Op::LayerNorm(_)
+                | Op::InstanceNorm(_)
+                | Op::Add(_)
+                | Op::Maximum(_)
+                | Op::Clip(_)
+                | Op::Threshold(_)
+        );
+        // v + e is v·(1 + e / v).
+        guard && least > 0.0 && LEAST / least <= 0.5 * f64::from(f16::EPSILON)
+    }
+
+    /// What is declared of a guard with that result, or with a result that it is moved to.
+    fn least(&self, result: Value) -> Option<f64> {
+        let views = self.uses.users(result).iter().filter_map(|&user| {
+            let data = &self.function.nodes[user];
+            data.op.spec().traits.has(Trait::View).then(|| data.results.first().copied())?
+        });
+        let mut values = std::iter::once(result).chain(views);
+        values.find_map(|value| {
+            let name = self.function.values[value].name.as_deref()?;
+            self.declared.least.get(name).copied()
+        })
+    }
+
+    fn raised(&self, node: Node, epsilon: f64) -> Diagnostic {
+        let op = self.op(node).spec().name;
+        let message =
+            format!("the epsilon {epsilon:e} of `{op}` is below the least number of fp16");
+        let mut note = Diagnostic::new(codes::FP16_RANGE, message)
+            .at_op(self.program.loc(self.function.nodes[node].loc))
+            .note(format!("it becomes {LEAST:.1e}: what it guards was seen to be far greater"));
+        note.severity = Severity::Note;
+        note
     }
 
     fn constants(
@@ -196,7 +245,10 @@ impl Search<'_> {
                 continue;
             }
             let fact = facts.of(tensor)?;
-            if fact.vanishes {
+            if fact.vanishes && fact.extreme > 0.0 && self.is_far(node) {
+                found.raised.insert(node);
+                cx.report(self.raised(node, fact.extreme));
+            } else if fact.vanishes {
                 found.kept.insert(node);
                 self.divisions(node, found);
             }

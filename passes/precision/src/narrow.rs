@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mlc_ir::ops::{Cast, ClampedRelu, Clip, Op, ReadState, Threshold, WriteState};
+use mlc_ir::ops::{
+    Cast, ClampedRelu, Clip, InstanceNorm, LayerNorm, Op, ReadState, Threshold, WriteState,
+};
 use mlc_ir::{Builder, F64, Function, Node, Operands, Region, Type, Value};
 use mlc_pass::{Rebuild, Result, Selector, Step, append_like};
 use mlc_target::{DataType, Opset, signature, versions};
-use mlc_tensor::DType;
+use mlc_tensor::{DType, Tensor};
 
-use crate::facts::{MASK, MAX, halved};
+use crate::facts::{LEAST, MASK, MAX, halved};
 use crate::hazards::{Hazards, is_wide};
 
 /// Parameters and outputs whose own type becomes f16, by position.
@@ -141,6 +143,12 @@ impl Narrow {
                     continue;
                 }
                 any = true;
+                let guard = matches!(op, Op::Add(_) | Op::Maximum(_));
+                let epsilon = b.constant_of(value).filter(|_| guard && self.is_raised(node));
+                if let Some(shape) = epsilon.map(|tensor| tensor.shape().to_vec()) {
+                    values.push(b.constant(Tensor::full(DType::F16, &shape, LEAST)?)?);
+                    continue;
+                }
                 let bound = self.hazards.masks.get(&(node, value)).copied().unwrap_or(MAX);
                 values.push(self.half(b, value, bound)?);
             }
@@ -149,12 +157,19 @@ impl Narrow {
         Ok(any.then_some(operands))
     }
 
+    fn is_raised(&self, node: Node) -> bool {
+        self.hazards.raised.contains(&node)
+    }
+
     /// The op in f16, its results cast back to what they were.
     fn narrowed(&mut self, b: &mut Builder<'_>, node: Node) -> Result<Step> {
         let region = b.region;
         let (made, linked) = (self.made.len(), b.function().regions[region].nodes.len());
         let Some(operands) = self.operands(b, node)? else { return Ok(Step::Keep) };
-        let op = bounded(&b.function().nodes[node].op);
+        let op = match self.is_raised(node) {
+            true => raised(&b.function().nodes[node].op),
+            false => bounded(&b.function().nodes[node].op),
+        };
         let lift = self.hazards.lifted.get(&node).copied();
         let operands = match lift {
             // The weights of the op as it was: those in half precision have no digits.
@@ -255,6 +270,18 @@ impl Rebuild for Narrow {
             }
         }
         Ok(())
+    }
+}
+
+/// The op with the least epsilon of half precision.
+fn raised(op: &Op) -> Op {
+    let epsilon = F64(LEAST);
+    match bounded(op) {
+        Op::LayerNorm(op) => LayerNorm { epsilon, ..op }.into(),
+        Op::InstanceNorm(_) => InstanceNorm { epsilon }.into(),
+        Op::Clip(op) => Clip { alpha: epsilon, ..op }.into(),
+        Op::Threshold(_) => Threshold { alpha: epsilon }.into(),
+        op => op,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::FactBook;
 use crate::hazards::{Hazards, find};
 use crate::narrow::{Features, Narrow};
-use crate::ranges;
+use crate::ranges::{self, Declared};
 
 /// A float type to compute in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,8 @@ pub enum Float {
 /// is computed on) is clamped
 /// instead. Constants and results beyond the range of f16 are reported. Intervals come from
 /// constants, from ops with bounded results, and from `ranges` such as `image=0..255`, which hold for
-/// the parameters and values of that name.
+/// the parameters and values of that name. The epsilon of a norm, a sum or a bound that `least` says to guard far
+/// greater values than half precision's least number becomes that number.
 ///
 /// ```mlc before
 /// func @f(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
@@ -65,6 +66,9 @@ pub struct Precision {
     io: Vec<String>,
     /// Ranges of parameters and values: `name=lo..hi`.
     ranges: Vec<String>,
+    /// How near to zero what is guarded against it comes, by the result of the guard: `name=least`, the variance of
+    /// what a norm is given, the other operand of a sum or a bound.
+    least: Vec<String>,
     /// The system it is for, where some ops compute in half precision only from one on.
     target: Option<String>,
 }
@@ -93,7 +97,10 @@ impl Pass for Precision {
         if self.to == Float::Fp32 {
             return Ok(Changed::No);
         }
-        let declared = ranges::declared(&self.ranges)?;
+        let declared = Declared {
+            ranges: ranges::declared(&self.ranges)?,
+            least: ranges::least(&self.least)?,
+        };
         let mut facts = FactBook::default();
         let mut changed = false;
         let select = |texts: &[String]| texts.iter().cloned().map(Selector::new).collect();

@@ -12,11 +12,29 @@ use mlc_tensor::DType;
 use crate::facts::{FactBook, MAX};
 use crate::interval::Interval;
 
-/// Ranges that values are said to have, by name.
-pub(crate) type Declared = BTreeMap<String, Interval>;
+/// What is said of values, by name.
+pub(crate) struct Declared {
+    /// Ranges of values.
+    pub(crate) ranges: BTreeMap<String, Interval>,
+    /// How near to zero what is guarded against it comes, by the results of guards.
+    pub(crate) least: BTreeMap<String, f64>,
+}
+
+/// Reads `name=least`.
+pub(crate) fn least(texts: &[String]) -> Result<BTreeMap<String, f64>> {
+    let read = |text: &String| {
+        let (name, least) = text.rsplit_once('=')?;
+        Some((name.to_owned(), least.trim().parse::<f64>().ok()?))
+    };
+    let wrong = |text: &String| {
+        Diagnostic::new(codes::BAD_ARGUMENT, format!("`{text}` is no least number of a value"))
+            .help("write `name=least`, such as `norm_1=0.01`")
+    };
+    texts.iter().map(|text| Ok(read(text).ok_or_else(|| wrong(text))?)).collect()
+}
 
 /// Reads `name=lo..hi`.
-pub(crate) fn declared(texts: &[String]) -> Result<Declared> {
+pub(crate) fn declared(texts: &[String]) -> Result<BTreeMap<String, Interval>> {
     let read = |text: &String| {
         let (name, range) = text.rsplit_once('=')?;
         let (lo, hi) = range.split_once("..")?;
@@ -53,7 +71,7 @@ impl Ranges {
         let mut ranges = Self::default();
         let body = &function.regions[function.body];
         for (param, &arg) in function.params.iter().zip(&body.args) {
-            if let Some(&range) = declared.get(&param.name) {
+            if let Some(&range) = declared.ranges.get(&param.name) {
                 ranges.known.insert(arg, range);
             }
         }
@@ -154,7 +172,7 @@ impl Walk<'_> {
         for &result in &data.results {
             let Some(ty) = function.ty(result).as_tensor() else { continue };
             let name = function.values[result].name.as_deref();
-            let said = name.and_then(|name| self.declared.get(name)).filter(|_| !masks);
+            let said = name.and_then(|name| self.declared.ranges.get(name)).filter(|_| !masks);
             let Some(range) = said.copied().or(range) else { continue };
             // Integers that could leave their type wrap around.
             let wraps = ty

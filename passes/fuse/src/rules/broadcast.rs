@@ -2,7 +2,7 @@
 
 use mlc_egraph::{Build, Class, Family, Match, rule};
 use mlc_ir::infer::normalize_axes;
-use mlc_ir::ops::{Cast, ExpandDims, Greater, GreaterEqual, Less, LessEqual, ReduceMax};
+use mlc_ir::ops::{Cast, ExpandDims, Greater, GreaterEqual, Less, LessEqual, ReduceMax, Tile};
 use mlc_ir::{Op, Payload};
 use mlc_tensor::{DType, Tensor};
 
@@ -13,6 +13,7 @@ pub(super) const FAMILY: Family = Family {
     source: include_str!("broadcast.rs"),
     rules: &[
         rule!(Exact, "binary-of-expand", BINARY, binary_of_expand),
+        rule!(Exact, "binary-of-tile", BINARY, binary_of_tile),
         rule!(Exact, "select-of-expand", ["select"], select_of_expand),
         rule!(Exact, "constant-compared", ["less", "less_equal"], constant_compared),
         rule!(Exact, "any-compared", ["cast"], any_compared),
@@ -41,6 +42,22 @@ fn without_front(m: &Match<'_>) -> Option<Build> {
 /// `f(expand_dims(x, [0, 1, …]), y) = f(x, y)` where `y` has all axes of the result
 fn binary_of_expand(m: &Match<'_>) -> Option<Build> {
     without_front(m)
+}
+
+/// `f(tile(x, n), y) = f(x, y)` where `x` is of extent 1 on the axes that repeat, and `y` has all of the result
+fn binary_of_tile(m: &Match<'_>) -> Option<Build> {
+    let op = m.any();
+    let all = [op.operand(0), op.operand(1)];
+    let result = &m.ty()?.shape;
+    let at = (0..2).find_map(|slot| {
+        let x = all[slot].find::<Tile>()?.operand(0);
+        let pairs = || x.shape().iter().zip(all[slot].shape());
+        let spreads = x.rank() == all[slot].rank() && pairs().all(|(x, y)| x == y || x.is(1));
+        (spreads && all[1 - slot].shape() == result).then_some((slot, x))
+    });
+    let (slot, x) = at?;
+    let new = (0..2).map(|i| Build::from(if i == slot { x } else { all[i] })).collect();
+    Some(Build::of(op.payload().clone(), new))
 }
 
 /// `select(expand_dims(c, [0, 1, …]), x, y) = select(c, x, y)` where `x` or `y` has all axes of the
