@@ -14,6 +14,7 @@ mod carry;
 mod conv_layout;
 mod form;
 mod lifted;
+mod moves;
 mod on_images;
 mod regroup;
 mod sink_transposes;

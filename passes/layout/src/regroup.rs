@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use mlc_ir::Dim;
+use mlc_ir::ops::Reshape;
+use mlc_ir::{Builder, Dim, Op, OpResult, Value};
 
 use crate::form::Form;
 
@@ -80,9 +81,25 @@ fn groups(from: &[Dim], to: &[Dim]) -> Option<Vec<(Vec<usize>, Range<usize>)>> {
     Some(groups)
 }
 
+/// A transpose of a reshape that moves axes of extent 1 alone, as a reshape.
+pub(crate) fn reshaped(b: &mut Builder<'_>, x: Value, perm: &[usize]) -> OpResult<Option<Value>> {
+    let made = b.function().def(x).map(|(_, node)| node.op.clone());
+    if !matches!(made, Some(Op::Reshape(_) | Op::ExpandDims(_))) {
+        return Ok(None);
+    }
+    let shape = b.tensor(x)?.shape.clone();
+    let moving: Vec<usize> = perm.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
+    let turned: Vec<Dim> = perm.iter().map(|&axis| shape[axis].clone()).collect();
+    let Some(to) = Dim::reshape_sizes(&turned).filter(|_| moving.is_sorted()) else {
+        return Ok(None);
+    };
+    let to = b.ints(&to)?;
+    Reshape {}.build(b, x, to).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
-    use mlc_ir::{EntityId as _, Value};
+    use mlc_ir::EntityId as _;
 
     use super::*;
 

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use mlc_ir::ops::{Reshape, Transpose};
-use mlc_ir::{Action, Builder, Dim, Node, Op, OpResult, Program, Rewriter, Uses, Value};
+use mlc_ir::ops::Transpose;
+use mlc_ir::{
+    Action, Builder, FuncId, Node, Op, OpError, OpResult, Program, Rewriter, Uses, Value,
+};
 use mlc_pass::{Changed, Pass, PassCx, Phase, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::carry::{Carried, carry};
 use crate::form::{Form, Forms, is_identity};
+use crate::regroup::reshaped;
 
 /// Moves transposes behind the ops that can be computed without them: elementwise ops, pads, slices,
 /// splits, joins, reductions, norms, and reshapes that join or cut what stays together. Two that meet become one or none, so that images whose channels come last
@@ -52,25 +55,32 @@ impl Pass for SinkTransposes {
         let mut any = false;
         let mut carried = 0;
         for func in cx.functions(program) {
-            let function = &program.functions[func];
-            let mut yielded = BTreeSet::new();
-            yielded.extend(&function.regions[function.body].results);
-            function.for_each_node(&mut |_, node| {
-                for &region in &function.nodes[node].regions {
-                    yielded.extend(&function.regions[region].results);
-                }
-            });
-            let uses = Uses::of(function);
-            let forms = Forms::default();
-            let mut sink = Sink { forms, yielded, uses, shared: self.shared, carried: 0 };
-            any |= Rewriter::run(program, func, Some("sink-transposes"), &mut |b, node| {
-                sink.visit(b, node)
-            })?;
-            carried += sink.carried;
+            let (changed, count) = sink(program, func, self.shared)?;
+            any |= changed;
+            carried += count;
         }
         cx.count("carried", carried);
         Ok(Changed::from(any))
     }
+}
+
+/// Moves the transposes of a function: whether it changed, and behind how many ops.
+pub(crate) fn sink(program: &mut Program, func: FuncId, shared: bool) -> Result<(bool, u64)> {
+    let function = &program.functions[func];
+    let mut yielded = BTreeSet::new();
+    yielded.extend(&function.regions[function.body].results);
+    function.for_each_node(&mut |_, node| {
+        for &region in &function.nodes[node].regions {
+            yielded.extend(&function.regions[region].results);
+        }
+    });
+    let uses = Uses::of(function);
+    let mut sink = Sink { forms: Forms::default(), yielded, uses, shared, carried: 0 };
+    let changed =
+        Rewriter::run::<OpError>(program, func, Some("sink-transposes"), &mut |b, node| {
+            sink.visit(b, node)
+        })?;
+    Ok((changed, sink.carried))
 }
 
 struct Sink {
@@ -159,20 +169,4 @@ impl Sink {
         self.forms.set(y, Form { perm: own, source: x, shared });
         Ok(Action::Keep)
     }
-}
-
-/// A transpose of a reshape that moves axes of extent 1 alone, as a reshape.
-fn reshaped(b: &mut Builder<'_>, x: Value, perm: &[usize]) -> OpResult<Option<Value>> {
-    let made = b.function().def(x).map(|(_, node)| node.op.clone());
-    if !matches!(made, Some(Op::Reshape(_) | Op::ExpandDims(_))) {
-        return Ok(None);
-    }
-    let shape = b.tensor(x)?.shape.clone();
-    let moving: Vec<usize> = perm.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
-    let turned: Vec<Dim> = perm.iter().map(|&axis| shape[axis].clone()).collect();
-    let Some(to) = Dim::reshape_sizes(&turned).filter(|_| moving.is_sorted()) else {
-        return Ok(None);
-    };
-    let to = b.ints(&to)?;
-    Reshape {}.build(b, x, to).map(Some)
 }
