@@ -10,6 +10,7 @@ mod cse;
 mod dce;
 mod decompress_weights;
 mod dedup_consts;
+mod dequantize_to_constexpr;
 mod fold;
 mod hoist;
 mod identity_removal;
@@ -31,6 +32,7 @@ pub use cse::Cse;
 pub use dce::Dce;
 pub use decompress_weights::DecompressWeights;
 pub use dedup_consts::DedupConsts;
+pub use dequantize_to_constexpr::DequantizeToConstexpr;
 pub use fold::Fold;
 pub use hoist::Hoist;
 pub use identity_removal::IdentityRemoval;
@@ -50,6 +52,8 @@ pub const PASSES: PassList = PassList {
             .source(include_str!("decompress_weights.rs")),
         PassEntry::of::<DedupConsts>("Constants of equal bytes are one.")
             .source(include_str!("dedup_consts.rs")),
+        PassEntry::of::<DequantizeToConstexpr>("No constant is dequantized as the program runs.")
+            .source(include_str!("dequantize_to_constexpr.rs")),
         PassEntry::of::<Fold>("What depends on constants alone is a constant.")
             .source(include_str!("fold.rs")),
         PassEntry::of::<Hoist>("No loop computes the same in every round.")
@@ -69,7 +73,7 @@ pub const PASSES: PassList = PassList {
     ],
     aliases: &[Alias {
         name: "cleanup",
-        pipeline: "fix(identity-removal,fold,inline-branches,unroll-loops,cse),prune-loops,hoist,select-branches,single-parts,dedup-consts,dce",
+        pipeline: "dequantize-to-constexpr,fix(identity-removal,fold,inline-branches,unroll-loops,cse),prune-loops,hoist,select-branches,single-parts,dedup-consts,dce",
         summary: "No op and no constant that could be left out.",
     }],
 };

@@ -14,6 +14,7 @@ mod join;
 mod linear;
 mod norm;
 mod parallel;
+mod quantized;
 mod rearrange;
 mod rectifier;
 mod reduction;
@@ -41,6 +42,7 @@ pub const FAMILIES: &[Family] = &[
     slice::FAMILY,
     rearrange::FAMILY,
     cast::FAMILY,
+    quantized::FAMILY,
     views::FAMILY,
     index::FAMILY,
     fill::FAMILY,
