@@ -242,7 +242,7 @@ pub(crate) struct ProgramArgs {
     /// The oldest system the package must run on, such as ios17 or macos14
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
-    /// The float type to compute in: fp16, fp32, or auto[:snr=DB] for fp16 with as few ops in fp32 as
+    /// The float type to compute in: fp16, fp32, fp16{keep=SELECTOR}, or auto[:snr=DB] for fp16 with as few ops in fp32 as
     /// reach that ratio
     #[arg(long, default_value = "fp16", value_name = "TYPE")]
     pub(crate) precision: String,

@@ -148,23 +148,36 @@ fn interface(args: &FeatureArgs, taken: &mut Taken) -> InterfaceOptions {
     }
 }
 
-/// What `--precision` says.
-fn precision(text: &str) -> Result<Precision, Diagnostics> {
+/// What `--precision` says, and the ops that it keeps in single precision.
+fn precision(text: &str) -> Result<(Precision, Vec<String>), Diagnostics> {
     let wrong = || {
         bad("--precision", format!("`{text}` is no precision"))
-            .help("write `fp16`, `fp32`, `auto`, or `auto:snr=60`")
+            .help("write `fp16`, `fp32`, `fp16{keep=softmax}`, `fp16{keep=[softmax,layer_norm]}`, `auto`, or `auto:snr=60dB`")
     };
-    Ok(match text.split_once(':') {
-        None if text == "fp16" => Precision::Fp16,
-        None if text == "fp32" => Precision::Fp32,
-        None if text == "auto" => Precision::Auto(mlc_driver::AUTO_DB),
+    let (word, keep) = match text.strip_suffix('}').and_then(|text| text.split_once("{keep=")) {
+        Some((word, list)) => {
+            let list = list.strip_prefix('[').and_then(|l| l.strip_suffix(']')).unwrap_or(list);
+            let keep: Vec<String> = list.split(',').map(|one| one.trim().to_owned()).collect();
+            if keep.iter().any(String::is_empty) || word == "fp32" {
+                return Err(wrong().into());
+            }
+            (word, keep)
+        }
+        None => (text, Vec::new()),
+    };
+    let precision = match word.split_once(':') {
+        None if word == "fp16" => Precision::Fp16,
+        None if word == "fp32" => Precision::Fp32,
+        None if word == "auto" => Precision::Auto(mlc_driver::AUTO_DB),
         Some(("auto", rest)) => {
-            let ratio = rest.strip_prefix("snr=").and_then(|db| db.parse::<f64>().ok());
+            let ratio = rest.strip_prefix("snr=").map(|db| db.strip_suffix("dB").unwrap_or(db));
+            let ratio = ratio.and_then(|db| db.parse::<f64>().ok());
             let ratio = ratio.filter(|db| db.is_finite() && *db > 0.0 && *db <= 140.0);
             Precision::Auto(ratio.ok_or_else(wrong)?)
         }
         _ => return Err(wrong().into()),
-    })
+    };
+    Ok((precision, keep))
 }
 
 fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagnostics> {
@@ -180,7 +193,8 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     options.interface = interface(&args.features, &mut taken);
     options.metadata = taken.all(&package.set_metadata, |text| pair("--set-metadata", text));
     options.levels = taken.one(levels(shared)).unwrap_or_default();
-    options.precision = taken.one(precision(&program.precision)).unwrap_or_default();
+    let (chosen, keep) = taken.one(precision(&program.precision)).unwrap_or_default();
+    options.precision = chosen;
     options.states = match args.features.states {
         StatesArg::Buffers => StateMode::Buffers,
         StatesArg::All => StateMode::All,
@@ -188,6 +202,7 @@ fn options(args: &ConvertArgs, shared: &Shared) -> Result<ConvertOptions, Diagno
     };
     options.state_globs.clone_from(&args.features.state);
     options.keep_fp32.clone_from(&program.keep_fp32);
+    options.keep_fp32.extend(keep);
     options.ranges.clone_from(&program.ranges);
     options.calib.clone_from(&check.calib);
     options.preset = match program.level {

@@ -126,7 +126,10 @@ impl Driver {
         };
         search::name_results(&mut plan.program, func);
         let (driver, program, source) = (self, &plan.program, &source.functions[at]);
-        let found = Search { driver, program, func, source, runs, narrowing }.run(asked)?;
+        let all = Opset::ALL;
+        let opsets = narrowing.target.as_ref().map_or(&all[..], std::slice::from_ref);
+        let search = Search { driver, program, func, source, runs, narrowing, opsets };
+        let found = search.run(asked)?;
         narrowing.keep.extend(found.kept.iter().map(|name| search::selector(name)));
         plan.done = Some((front, report));
         Ok(found)

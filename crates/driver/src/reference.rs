@@ -114,7 +114,7 @@ impl<'a> Runner<'a> {
             let calls = self.calls(evaluator, (seed, &Sizes::default()), named)?;
             let calls = calls.map_err(|e| evaluation("reference", &e))?;
             for call in &calls {
-                note_inputs(function, &call.inputs, &seen);
+                note_inputs(function, &call.inputs, (&guards, &seen));
             }
             samples.push(calls);
         }
@@ -217,11 +217,12 @@ fn keep_fraction(input: &mut Array) -> Result<(), EvalError> {
     Ok(())
 }
 
-fn note_inputs(function: &Function, inputs: &[Array], seen: &RefCell<Seen>) {
+fn note_inputs(function: &Function, inputs: &[Array], (guards, seen): (&Guards, &RefCell<Seen>)) {
     let args = function.regions[function.body].args.iter().zip(&function.params);
     let named = args.filter(|(_, param)| param.kind == ParamKind::Input);
-    for ((_, param), input) in named.zip(inputs) {
+    for ((&arg, param), input) in named.zip(inputs) {
         widen(seen, &param.name, input);
+        guards.look(arg, input, &mut seen.borrow_mut().least);
     }
 }
 

@@ -11,11 +11,12 @@ use mlc_diag::Diagnostics;
 use mlc_eval::{Array, EvalValue, Evaluator};
 use mlc_ir::{EntityId, FuncId, Function, Node, Op, Program, Type, Value};
 use mlc_pass::PassManager;
+use mlc_target::Opset;
 use serde::Serialize;
 
 use crate::Driver;
 use crate::compare::distance;
-use crate::pipeline::{Narrowing, narrowing};
+use crate::pipeline::{Narrowing, legalization, narrowing};
 use crate::reference::Reference;
 use crate::verify::{adapt, evaluation, numbers};
 
@@ -47,6 +48,8 @@ pub(crate) struct Search<'a> {
     pub(crate) source: &'a Function,
     pub(crate) runs: &'a Reference,
     pub(crate) narrowing: &'a Narrowing,
+    /// The versions of Core ML that come into question, oldest first.
+    pub(crate) opsets: &'a [Opset],
 }
 
 impl Search<'_> {
@@ -101,9 +104,22 @@ impl Search<'_> {
         Ok(program)
     }
 
+    /// The program as the first version that holds it has it: ops that it spells in others round more often. As it
+    /// is if no version holds it, which is said when it is converted.
+    fn legal(&self, program: Program) -> Result<Program, Diagnostics> {
+        for &opset in self.opsets {
+            let mut legal = program.clone();
+            let back = legalization(opset, self.narrowing.level)?;
+            if PassManager::new(self.driver.passes()).run(&back, &mut legal).is_ok() {
+                return Ok(legal);
+            }
+        }
+        Ok(program)
+    }
+
     /// The least ratio of all outputs in all calls, in dB; none at all where integers differ.
     fn ratio(&self, kept: &[String]) -> Result<f64, Diagnostics> {
-        let program = self.narrowed(kept)?;
+        let program = self.legal(self.narrowed(kept)?)?;
         let function = &program.functions[self.func];
         let mut least = f64::INFINITY;
         for calls in &self.runs.samples {

@@ -50,7 +50,7 @@ fn the_smallest_set_that_reaches_a_ratio_is_found() {
     let folder = folder();
     let search = |ratio: u32| {
         let line = format!(
-            "convert sums.mlc -o out.mlpackage --force --json --precision auto:snr={ratio}"
+            "convert sums.mlc -o out.mlpackage --force --json --precision auto:snr={ratio}dB"
         );
         folder.line(&line).ok().json()["report"]["search"].clone()
     };
@@ -61,4 +61,40 @@ fn the_smallest_set_that_reaches_a_ratio_is_found() {
     assert!(hard["reached_db"].as_f64().is_none_or(|db| db >= 100.0), "{hard}");
     let refused = folder.refused(2, "convert sums.mlc -o a.mlpackage --precision half");
     assert!(refused.contains("auto:snr=60"), "{refused}");
+}
+
+#[test]
+fn ops_are_kept_by_either_flag() {
+    let folder = folder();
+    let kept = |flags: &str| {
+        let line = format!("convert sums.mlc -o out.mlpackage --force --json {flags}");
+        folder.line(&line).ok().json()["report"]["kept_fp32"].as_u64().unwrap()
+    };
+    assert_eq!(kept("--precision fp16{keep=real_div}"), 1);
+    assert_eq!(kept("--precision fp16{keep=[real_div,reduce_sum_square]}"), 2);
+    assert_eq!(kept("--precision fp16{keep=real_div} --keep-fp32 reduce_sum_square"), 2);
+    for wrong in ["fp16{keep=}", "fp32{keep=square}", "fp16{square}", "fp16{keep=[square]"] {
+        folder.refused(2, &format!("convert sums.mlc -o a.mlpackage --precision {wrong}"));
+    }
+}
+
+/// A norm whose epsilon half precision does not have.
+const NORM: &str = "func @main(%x: tensor<4x64xf32>) -> (y: tensor<4x64xf32>) {
+  %n = layer_norm %x {axes = [1], epsilon = 1e-12}
+  %r = relu %n
+  %y = layer_norm %r {axes = [1], epsilon = 1e-12}
+  return %y
+}
+";
+
+#[test]
+fn norms_of_what_was_seen_to_vary_are_computed_in_half_precision() {
+    let folder = Folder::new();
+    folder.file("norm.mlc", NORM);
+    let kept = |flags: &str| {
+        let line = format!("convert norm.mlc -o out.mlpackage --force --json {flags}");
+        folder.line(&line).ok().json()["report"]["kept_fp32"].as_u64().unwrap()
+    };
+    assert_eq!(kept(""), 0);
+    assert_eq!(kept("--no-verify"), 2, "nothing was seen");
 }
