@@ -22,6 +22,7 @@ use crate::levels::Levels;
 use crate::lowered::{Lowered, Request};
 use crate::memory::Cap;
 use crate::opt::PassRunReport;
+use crate::origin::Digesting;
 use crate::reference::{self, Reference, Runner};
 use crate::rewriting::{Rewriting, RewrittenOp};
 use crate::search::SearchReport;
@@ -293,6 +294,8 @@ impl Driver {
             outputs: asked.outputs.iter().map(|output| output.name.clone()).collect(),
         };
         let mut source = self.load_source(&options.input, options.from, &chosen)?;
+        let recorded = !(options.no_record || options.dry_run || is_text(&options.output));
+        let digest = recorded.then(|| source.origin.start_digest());
         let mut notes = std::mem::take(&mut source.warnings);
         let main = main_of(&source.program);
         let pinned = interface::apply(&mut source, &main, &asked)?;
@@ -324,7 +327,7 @@ impl Driver {
         }
         stages.verify = watch.lap();
         observer.start("write", 3, 4);
-        self.write(&source, &lowered, options, &mut report)?;
+        self.write(&source, (&lowered, digest), options, &mut report)?;
         stages.emission = watch.lap();
         report.stages = stages;
         Ok(report)
@@ -333,7 +336,7 @@ impl Driver {
     fn write(
         &self,
         source: &Loaded,
-        lowered: &Lowered,
+        (lowered, digest): (&Lowered, Option<Digesting>),
         options: &ConvertOptions,
         report: &mut ConvertReport,
     ) -> Result<(), Diagnostics> {
@@ -348,7 +351,7 @@ impl Driver {
             return output::write_text(&options.output, text.as_bytes(), options.force);
         }
         let mut emit = EmitOptions { opset: lowered.opset, ..source.package.clone() };
-        emit.metadata = metadata(source, lowered, options)?;
+        emit.metadata = metadata(source, (lowered, digest), options)?;
         let existing = if options.force { Existing::Replace } else { Existing::Refuse };
         let emitted = mlc_coreml::emit::emit(&lowered.program, &options.output, &emit, existing)?;
         report.model_bytes = emitted.model_bytes;
@@ -565,7 +568,7 @@ fn describe(
 
 fn metadata(
     source: &Loaded,
-    lowered: &Lowered,
+    (lowered, digest): (&Lowered, Option<Digesting>),
     options: &ConvertOptions,
 ) -> Result<ModelMetadata, Diagnostics> {
     let mut metadata = source.package.metadata.clone();
@@ -580,12 +583,11 @@ fn metadata(
             }
         }
     }
-    if !options.no_record {
+    if let Some(digest) = digest {
         let record = &mut metadata.user_defined;
         record.insert("mlc.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         record.insert("mlc.source".to_owned(), source.description.clone());
-        record
-            .insert("mlc.source.digest".to_owned(), format!("blake3:{}", source.origin.digest()?));
+        record.insert("mlc.source.digest".to_owned(), format!("blake3:{}", digest.finish()?));
         record.insert("mlc.pipeline".to_owned(), lowered.pipeline.clone());
         record.insert("mlc.precision".to_owned(), options.precision.as_str().to_owned());
         let flags = format!(

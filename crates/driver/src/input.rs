@@ -11,12 +11,13 @@ use mlc_coreml::emit::EmitOptions;
 use mlc_diag::{Diagnostic, Diagnostics, Place, codes, nearest};
 use mlc_ir::{Op, Program};
 use mlc_target::Opset;
-use mlc_tensor::{MappedFile, Tensor};
+use mlc_tensor::Tensor;
 use mlc_tensorflow::ReadOptions;
 use mlc_text::{ParseOptions, Spans};
 use mlc_torch::lower::{LowerOptions, StateMode};
 
 use crate::Driver;
+use crate::origin::Origin;
 
 /// The kinds of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,28 +95,6 @@ pub struct SourceOptions {
     /// The tensors of a TensorFlow graph that become outputs; those of its signature, or all that no
     /// node takes, if empty.
     pub outputs: Vec<String>,
-}
-
-/// The bytes of a source, for its digest; files are read when it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Text that was read, by its digest.
-    Text(String),
-    /// A file that is only mapped.
-    File(PathBuf),
-}
-
-impl Origin {
-    /// BLAKE3 digest in hexadecimal.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn digest(&self) -> Result<String, Diagnostics> {
-        match self {
-            Self::Text(digest) => Ok(digest.clone()),
-            Self::File(path) => digest_of(path),
-        }
-    }
 }
 
 /// A model that was read.
@@ -479,19 +458,4 @@ pub(crate) fn constants(program: &Program) -> impl Iterator<Item = &Tensor> {
         });
     }
     used.into_iter().filter_map(|id| program.consts.try_get(id))
-}
-
-/// BLAKE3 digest of a file, in windows and on all cores.
-fn digest_of(path: &Path) -> Result<String, Diagnostics> {
-    const WINDOW: usize = 8 << 20;
-    let failed = |e| file_problem(codes::FILE_NOT_FOUND, path, format!("cannot be read: {e}"));
-    let file = MappedFile::open_large(path).map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
-    let len = usize::try_from(file.len()).unwrap_or(usize::MAX);
-    for start in (0..len).step_by(WINDOW) {
-        let window = start..len.min(start + WINDOW);
-        hasher.update_rayon(&file.range(window.clone()).map_err(failed)?);
-        file.release(window);
-    }
-    Ok(hasher.finalize().to_hex().to_string())
 }

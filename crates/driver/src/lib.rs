@@ -25,6 +25,7 @@ mod masks;
 mod memory;
 mod npy;
 mod opt;
+mod origin;
 mod output;
 mod overflow;
 mod pipeline;
@@ -57,7 +58,7 @@ pub use compress::{
 pub use convert::{AUTO_DB, ConvertOptions, ConvertReport, Precision, Stages, TargetReport};
 pub use feature::{FeatureReport, FlexibleReport};
 pub use feed::{Feed, FeedArray, parse as parse_feed, read_safetensors};
-pub use input::{Kind, Loaded, Origin, SourceOptions, sniff};
+pub use input::{Kind, Loaded, SourceOptions, sniff};
 pub use inspect::{Histogram, InspectReport, StateReport, dump};
 pub use interface::{
     Channels, ClassifierRequest, ImageRequest, InterfaceOptions, Labels, OutputRequest,
@@ -65,6 +66,7 @@ pub use interface::{
 pub use levels::{Level, Levels};
 pub use lowering::Lowerings;
 pub use opt::{OptOptions, OptReport, PassRunReport};
+pub use origin::Origin;
 pub use output::{check_output, write_text};
 pub use reduce::{Fault, ReduceOptions, ReduceReport};
 pub use rewriting::{Rewriting, RewrittenOp};

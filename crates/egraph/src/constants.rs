@@ -46,8 +46,18 @@ pub(crate) fn of_content((ty, content): &Known) -> Option<Tensor> {
 pub(crate) fn uniform(tensor: &Tensor) -> Option<f64> {
     let one = match tensor.source() {
         Source::Splat(element) => Tensor::from_bytes(tensor.dtype(), &[], element.clone()).ok()?,
-        _ if tensor.count() <= MOST_EQUAL => tensor.clone(),
-        _ => return None,
+        _ if tensor.count() > MOST_EQUAL => return None,
+        _ => match tensor.dtype().size() {
+            Some(size) => {
+                let bytes = tensor.bytes().ok()?;
+                let first = bytes.get(..size)?;
+                if bytes.chunks_exact(size).any(|element| element != first) {
+                    return None;
+                }
+                Tensor::from_bytes(tensor.dtype(), &[], first).ok()?
+            }
+            None => tensor.clone(),
+        },
     };
     let numbers = one.to_f64s().ok()?;
     let first = *numbers.first()?;

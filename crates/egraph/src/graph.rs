@@ -27,6 +27,8 @@ pub(crate) struct ClassData {
     pub(crate) values: SmallVec<[Value; 1]>,
     /// The tensor of a class of one constant.
     pub(crate) constant: Option<Tensor>,
+    /// The number that its elements are, where that is cheap to see.
+    pub(crate) uniform: Option<f64>,
     /// Where the first op of the class comes from.
     pub(crate) loc: LocId,
     /// Classes whose matches looked at this one.
@@ -58,7 +60,8 @@ impl Analysis<ENode> for Facts {
         a.watchers.extend(&b.watchers);
         let contents = |data: &ClassData| data.results.iter().filter(|r| r.1.is_some()).count();
         if a.constant.is_none() && b.constant.is_some() {
-            (a.results, a.values, a.constant) = (b.results, b.values, b.constant);
+            (a.results, a.values) = (b.results, b.values);
+            (a.constant, a.uniform) = (b.constant, b.uniform);
         } else if contents(a) < contents(&b) && a.constant.is_none() {
             (a.results, a.values) = (b.results, b.values);
         }
@@ -94,6 +97,8 @@ pub(crate) struct Graph {
     opset: Opset,
     /// The rule that made a node.
     pub(crate) made_by: BTreeMap<ENode, &'static str>,
+    /// Names of the ops in the graph.
+    kinds: BTreeSet<&'static str>,
     /// The rule whose result is added now.
     pub(crate) rule: Option<&'static str>,
     unknown: LocId,
@@ -114,6 +119,7 @@ impl Graph {
             limit,
             opset,
             made_by: BTreeMap::new(),
+            kinds: BTreeSet::new(),
             rule: None,
             unknown,
         }
@@ -133,6 +139,11 @@ impl Graph {
     /// Whether rules may make an op of that name.
     pub(crate) fn has_op(&self, name: &str) -> bool {
         mlc_target::signature(name, self.opset).is_some()
+    }
+
+    /// Whether there is an op of that name.
+    pub(crate) fn has_kind(&self, name: &str) -> bool {
+        self.kinds.contains(name)
     }
 
     pub(crate) fn find(&self, id: Id) -> Id {
@@ -161,6 +172,7 @@ impl Graph {
             results: Arc::from([known]),
             values: SmallVec::from_iter([stand_in]),
             constant: None,
+            uniform: None,
             loc,
             watchers: BTreeSet::new(),
         };
@@ -246,6 +258,7 @@ impl Graph {
             results: Arc::from([result.clone()]),
             values: SmallVec::from_iter([value]),
             constant: None,
+            uniform: None,
             loc,
             watchers: BTreeSet::new(),
         };
@@ -292,6 +305,7 @@ impl Graph {
     fn add_op(&mut self, node: ENode, operands: Operands, results: Inferred, loc: LocId) -> Id {
         let ENode::Op(head, _) = &node else { return Id::from(0) };
         let op = head.op.clone();
+        self.kinds.insert(op.spec().name);
         let constant = match &op {
             Op::Const(payload) => self.scratch.consts.try_get(payload.value).cloned(),
             _ => None,
@@ -300,7 +314,9 @@ impl Graph {
         let mut builder = self.builder();
         let made = builder.append(op, operands, Vec::new(), results);
         let values = SmallVec::from_slice(builder.results(made));
-        let data = ClassData { results: known, values, constant, loc, watchers: BTreeSet::new() };
+        let uniform = constant.as_ref().and_then(constants::uniform);
+        let watchers = BTreeSet::new();
+        let data = ClassData { results: known, values, constant, uniform, loc, watchers };
         if let Some(rule) = self.rule {
             self.made_by.insert(node.clone(), rule);
         }

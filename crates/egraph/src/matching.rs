@@ -9,7 +9,6 @@ use mlc_ir::{Dim, Op, Payload, Symbols, TensorType, Type};
 use mlc_tensor::{DType, Tensor};
 
 use crate::build::Build;
-use crate::constants;
 use crate::graph::Graph;
 use crate::language::{self, ENode, Head};
 
@@ -29,6 +28,8 @@ pub struct Match<'m> {
     pub(crate) index: usize,
     /// Classes that were looked at.
     pub(crate) seen: RefCell<Vec<Id>>,
+    /// Kinds of ops that were asked for and are not in the graph.
+    pub(crate) missed: RefCell<Vec<&'static str>>,
 }
 
 impl<'m> Match<'m> {
@@ -86,6 +87,18 @@ impl<'m> Match<'m> {
     #[must_use]
     pub fn has_op(&self, name: &str) -> bool {
         self.graph.has_op(name)
+    }
+
+    /// Whether the graph has an op of kind `P`. A rule that would go far to look for one asks this first; it
+    /// is tried again once there is one.
+    #[must_use]
+    pub fn has<P: Payload>(&self) -> bool {
+        let name = P::SPEC.name;
+        let is_there = self.graph.has_kind(name);
+        if !is_there {
+            self.missed.borrow_mut().push(name);
+        }
+        is_there
     }
 
     /// A new op. Operands go to its slots in order: one to a slot that takes one or may have one, the
@@ -305,7 +318,8 @@ impl<'m> Class<'m> {
     /// The number that each of its elements is, where it is a constant of which that is cheap to see.
     #[must_use]
     pub fn scalar(&self) -> Option<f64> {
-        constants::uniform(self.constant()?)
+        self.constant()?;
+        self.m.graph.data(self.id).uniform
     }
 
     /// Whether it is a constant of which every element is `x` up to a relative error of 1e-6; 0 must be

@@ -52,6 +52,7 @@ pub(crate) fn saturate(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -> S
     graph.egraph.rebuild();
     graph.egraph.analysis.touched.clear();
     let mut dirty: BTreeSet<Id> = graph.egraph.classes().map(|class| class.id).collect();
+    let mut missed: BTreeSet<(&'static str, Id)> = BTreeSet::new();
     while !dirty.is_empty() && !rules.is_empty() {
         if done.iterations == limits.iterations {
             done.limits.insert(Limit::Iterations);
@@ -59,14 +60,14 @@ pub(crate) fn saturate(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -> S
         }
         done.iterations += 1;
         let mut found = Vec::new();
-        let mut looks = Vec::new();
+        let mut looks = Looks::default();
         for &class in &dirty {
             search(graph, rules, class, (&mut found, &mut looks));
         }
-        for (seen, root) in looks {
-            let seen = graph.find(seen);
+        for (seen, root) in looks.classes {
             graph.egraph[seen].data.watchers.insert(root);
         }
+        missed.extend(looks.missed);
         let full = apply(graph, rules, (&found, limits), &mut done);
         graph.egraph.rebuild();
         let touched = std::mem::take(&mut graph.egraph.analysis.touched);
@@ -74,6 +75,8 @@ pub(crate) fn saturate(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -> S
         let watching: Vec<Id> =
             dirty.iter().flat_map(|&id| graph.data(id).watchers.iter().copied()).collect();
         dirty.extend(watching.into_iter().map(|id| graph.find(id)));
+        let appeared = missed.extract_if(.., |(kind, _)| graph.has_kind(kind));
+        dirty.extend(appeared.map(|(_, id)| graph.find(id)));
         if full {
             done.limits.insert(Limit::Nodes);
             break;
@@ -94,7 +97,7 @@ pub(crate) fn first_found(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -
     let mut firsts = Vec::new();
     for class in classes {
         let mut found = Vec::new();
-        search(graph, rules, class, (&mut found, &mut Vec::new()));
+        search(graph, rules, class, (&mut found, &mut Looks::default()));
         firsts.extend(found.into_iter().next());
     }
     if apply(graph, rules, (&firsts, limits), &mut done) {
@@ -107,21 +110,34 @@ pub(crate) fn first_found(graph: &mut Graph, rules: &RuleSet, limits: &Limits) -
 /// A replacement of a class, and the position of the rule that found it.
 type Found = (Id, usize, Build);
 
+/// What rules looked at.
+#[derive(Default)]
+struct Looks {
+    /// Classes, and the class that a rule was tried on.
+    classes: Vec<(Id, Id)>,
+    /// Kinds of ops that were not there, and the class that a rule was tried on.
+    missed: Vec<(&'static str, Id)>,
+}
+
 /// Tries rules on the ops of a class.
 fn search(
     graph: &Graph,
     rules: &RuleSet,
     class: Id,
-    (found, looks): (&mut Vec<Found>, &mut Vec<(Id, Id)>),
+    (found, looks): (&mut Vec<Found>, &mut Looks),
 ) {
+    let mut looked_at = Vec::new();
     let mut try_on = |node: &ENode, index: usize| {
         let ENode::Op(head, operands) = node else { return };
         for &at in rules.for_op(head.op.spec().name) {
-            let m = Match { graph, root: class, head, operands, index, seen: RefCell::default() };
+            let seen = RefCell::new(std::mem::take(&mut looked_at));
+            let missed = RefCell::default();
+            let m = Match { graph, root: class, head, operands, index, seen, missed };
             if let Some(build) = rules.rules()[at].replacement(&m) {
                 found.push((class, at, build));
             }
-            looks.extend(m.seen.into_inner().into_iter().map(|seen| (seen, class)));
+            looked_at = m.seen.into_inner();
+            looks.missed.extend(m.missed.into_inner().into_iter().map(|kind| (kind, class)));
         }
     };
     for node in &graph.egraph[class].nodes {
@@ -137,6 +153,10 @@ fn search(
             }
         }
     }
+    looked_at.iter_mut().for_each(|id| *id = graph.find(*id));
+    looked_at.sort_unstable();
+    looked_at.dedup();
+    looks.classes.extend(looked_at.into_iter().map(|seen| (seen, class)));
 }
 
 /// Adds replacements. Says whether the graph is full.

@@ -17,6 +17,9 @@ const PARALLEL: usize = 1 << 18;
 /// Elements that a cast on the way to another holds at a time.
 const STEP: usize = 1 << 14;
 
+/// Elements that arithmetic holds at a time.
+const STEP_OF_ZIP: usize = 1 << 10;
+
 /// Makes any run of elements. Views and conversions of bytes that are there hold nothing; a view of
 /// what has to be made holds that, and nothing else does.
 ///
@@ -440,21 +443,21 @@ impl<'t> Zip<'t> {
         out: &mut [u8],
         size: usize,
     ) -> io::Result<()> {
-        let most = (out.len() / size).min(STEP);
         let mut buffers = [0, 1].map(|i| match self.operands[i].made {
-            None => vec![[0; N]; most],
-            Some(_) => Vec::new(),
+            None if self.operands[i].wide::<N>().is_none() => vec![[0; N]; STEP_OF_ZIP],
+            _ => Vec::new(),
         });
-        let mut results = vec![[0; N]; most];
+        let mut results = [[0; N]; STEP_OF_ZIP];
         let run = self.run.max(1);
         let extents = || self.outer.iter().map(|(extent, _)| *extent);
         let mut walk = Walk::at(start / run, extents());
         let (mut within, mut at) = (start % run, 0);
         while at < out.len() {
-            let n = ((out.len() - at) / size).min(STEP);
+            let n = ((out.len() - at) / size).min(STEP_OF_ZIP);
+            let first = start + at / size;
             for (side, buffer) in self.operands.iter().zip(&mut buffers) {
-                if side.made.is_none() {
-                    side.piece(start + at / size, &mut buffer[..n])?;
+                if !buffer.is_empty() {
+                    side.piece(first, &mut buffer[..n])?;
                 }
             }
             let mut done = 0;
@@ -462,7 +465,10 @@ impl<'t> Zip<'t> {
                 let length = (run - within).min(n - done);
                 let place = |i: usize| walk.place(self.outer.iter().map(|(_, s)| s[i]));
                 let side = |i: usize| match &self.operands[i].made {
-                    None => &buffers[i][done..][..length],
+                    None => match self.operands[i].wide::<N>() {
+                        Some(there) => &there[first + done..][..length],
+                        None => &buffers[i][done..][..length],
+                    },
                     Some(made) if self.operands[i].single => {
                         &made.as_chunks::<N>().0[place(i)..][..1]
                     }
@@ -550,6 +556,13 @@ impl Wide<8> for f64 {
 }
 
 impl Side<'_> {
+    /// All elements, where they are there and wide.
+    fn wide<const N: usize>(&self) -> Option<&[[u8; N]]> {
+        let is_wide = matches!((self.dtype, N), (DType::F32, 4) | (DType::F64, 8));
+        let bytes = self.of.slice().filter(|_| is_wide)?;
+        Some(bytes.as_chunks::<N>().0)
+    }
+
     /// Wide elements from `position` on, for one whose elements are those of the result.
     fn piece<const N: usize>(&self, position: usize, out: &mut [[u8; N]]) -> io::Result<()> {
         let to = if N == 8 { DType::F64 } else { DType::F32 };

@@ -88,31 +88,47 @@ fn key(bits: i32) -> i32 {
     bits ^ ((bits >> 31) & i32::MAX)
 }
 
+/// The bits of infinity.
+const INFINITE: i32 = 0x7f80_0000;
+
 fn of_bits<B>(numbers: &[B], bits: impl Fn(&B) -> i32) -> Span {
-    const LANES: usize = 16;
-    const INFINITE: i32 = 0x7f80_0000;
-    let (mut lo, mut hi, mut only) = ([i32::MAX; LANES], [i32::MIN; LANES], [true; LANES]);
-    let (whole, rest) = numbers.as_chunks::<LANES>();
-    let mut look = |lane: usize, number: &B| {
-        let bits = bits(number);
-        let finite = bits & INFINITE != INFINITE;
-        lo[lane] = lo[lane].min(if finite { key(bits) } else { i32::MAX });
-        hi[lane] = hi[lane].max(if finite { key(bits) } else { i32::MIN });
-        only[lane] &= finite;
+    let (lo, hi) = extremes(numbers, |number| {
+        let at = key(bits(number));
+        (at, at)
+    });
+    // Infinities and NaNs lie beyond the finite numbers on either side.
+    let only = lo > key(INFINITE | i32::MIN) && hi < key(INFINITE);
+    let (lo, hi) = match only {
+        true => (lo, hi),
+        false => extremes(numbers, |number| match bits(number) {
+            bits if bits & INFINITE == INFINITE => (i32::MAX, i32::MIN),
+            bits => (key(bits), key(bits)),
+        }),
     };
+    let number = |at: i32| f64::from(f32::from_bits(key(at) as u32));
+    match lo <= hi {
+        true => Span { lo: number(lo), hi: number(hi), only },
+        false => Span { only: only || numbers.is_empty(), ..Span::NONE },
+    }
+}
+
+/// The least and the greatest of what `of` says of the numbers.
+fn extremes<B>(numbers: &[B], of: impl Fn(&B) -> (i32, i32)) -> (i32, i32) {
+    const LANES: usize = 32;
+    let (mut lo, mut hi) = ([i32::MAX; LANES], [i32::MIN; LANES]);
+    let (whole, rest) = numbers.as_chunks::<LANES>();
     pulp::Arch::new().dispatch(|| {
         for chunk in whole {
-            (0..LANES).for_each(|lane| look(lane, &chunk[lane]));
+            for lane in 0..LANES {
+                let (least, greatest) = of(&chunk[lane]);
+                lo[lane] = lo[lane].min(least);
+                hi[lane] = hi[lane].max(greatest);
+            }
         }
     });
-    rest.iter().enumerate().for_each(|(lane, number)| look(lane, number));
-    let number = |at: i32| f64::from(f32::from_bits(key(at) as u32));
-    let (lo, hi) = (lo.into_iter().min(), hi.into_iter().max());
-    let only = only.into_iter().all(|finite| finite);
-    match (lo, hi) {
-        (Some(lo), Some(hi)) if lo <= hi => Span { lo: number(lo), hi: number(hi), only },
-        _ => Span { only, ..Span::NONE },
-    }
+    let rest = rest.iter().map(of);
+    let lanes = lo.into_iter().zip(hi);
+    lanes.chain(rest).fold((i32::MAX, i32::MIN), |(lo, hi), (l, h)| (lo.min(l), hi.max(h)))
 }
 
 #[cfg(test)]
@@ -130,6 +146,21 @@ mod tests {
         assert_eq!(Span::of(&tensor).unwrap(), Span { lo: -9.0, hi: 7.0, only: true });
         let none = Tensor::from_f64s(DType::F32, &[1], &[f64::NAN]).unwrap();
         assert_eq!(Span::of(&none).unwrap(), Span { only: false, ..Span::NONE });
+    }
+
+    #[test]
+    fn ranges_of_nothing_finite_and_of_nothing() {
+        let none = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        for x in none {
+            let numbers = vec![x; 40];
+            assert_eq!(Span::of_singles(&numbers), Span { only: false, ..Span::NONE });
+            let mut numbers = vec![-0.0, f32::MAX, f32::MIN];
+            numbers.resize(70, x);
+            let want = Span { lo: f32::MIN.into(), hi: f32::MAX.into(), only: false };
+            assert_eq!(Span::of_singles(&numbers), want);
+        }
+        assert_eq!(Span::of_singles(&[]), Span::NONE);
+        assert_eq!(Span::of_singles(&[1.0]), Span { lo: 1.0, hi: 1.0, only: true });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The tensor handle.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +16,11 @@ use crate::recipe::{Recipe, ZipOp, broadcast, row_major};
 
 /// Bytes that are made and written at a time.
 const WINDOW: usize = 4 << 20;
+
+thread_local! {
+    /// Room for the window that is written, and for the next one.
+    static WINDOWS: RefCell<[Vec<u8>; 2]> = RefCell::default();
+}
 
 /// What can be wrong with a tensor.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -543,23 +549,40 @@ impl Tensor {
             }
             return Ok(());
         }
-        let mut ready = vec![0; count.min(step) * size];
-        reader.fill(0, &mut ready)?;
-        let mut next = vec![0; count.saturating_sub(step).min(step) * size];
+        // What a constant after another takes anew, the system has to clear.
+        let mut windows = WINDOWS.take();
+        let room = count.min(step) * size;
+        windows.iter_mut().filter(|w| w.len() < room).for_each(|w| w.resize(room, 0));
+        let written = self.stream_windows(&reader, &mut windows, out);
+        WINDOWS.set(windows);
+        written
+    }
+
+    fn stream_windows(
+        &self,
+        reader: &Reader<'_>,
+        [ready, next]: &mut [Vec<u8>; 2],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let (size, count) = (reader.size(), reader.count());
+        let most = |at: usize| (count - at).min(WINDOW / size);
+        reader.fill(0, &mut ready[..most(0) * size])?;
         let mut at = 0;
         while at < count {
-            let done = at + ready.len() / size;
-            next.truncate((count - done).min(step) * size);
+            let done = at + most(at);
+            let window = &ready[..(done - at) * size];
+            if done == count {
+                return out.write_all(window);
+            }
             let mut filled = Ok(());
             rayon::in_place_scope(|scope| {
-                if !next.is_empty() {
-                    scope.spawn(|_| filled = reader.fill(done, &mut next));
-                }
-                out.write_all(&ready)
+                let next = &mut next[..most(done) * size];
+                scope.spawn(|_| filled = reader.fill(done, next));
+                out.write_all(window)
             })?;
             filled?;
             self.release_part(at..done);
-            std::mem::swap(&mut ready, &mut next);
+            std::mem::swap(ready, next);
             at = done;
         }
         Ok(())

@@ -41,11 +41,42 @@ def watch(pid, done, seen):
         done.wait(0.002)
 
 
-def run(command, environment=None, limit=None):
-    """Runs `command` to its end, or ends it after `limit` seconds."""
+class Group:
+    """A memory cgroup of the system, of either version, that holds at most `limit` bytes."""
+
+    PLACES = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max"))
+
+    def __init__(self, limit):
+        for root, file in self.PLACES:
+            self.path = f"{root}/mlc-bench-{os.getpid()}"
+            try:
+                os.mkdir(self.path)
+                with open(f"{self.path}/{file}", "w") as out:
+                    out.write(str(limit))
+                return
+            except OSError:
+                self.close()
+        self.path = None
+
+    def enter(self):
+        with open(f"{self.path}/cgroup.procs", "w") as out:
+            out.write(str(os.getpid()))
+
+    def close(self):
+        try:
+            os.rmdir(self.path)
+        except OSError:
+            pass
+
+
+def run(command, environment=None, limit=None, group=None):
+    """Runs `command` to its end, or ends it after `limit` seconds; in a memory cgroup if one is given."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, env=environment,
+            preexec_fn=group.enter if group else None,
+        )
         done, seen = threading.Event(), [0, 0]
         watcher = threading.Thread(target=watch, args=(process.pid, done, seen))
         watcher.start()

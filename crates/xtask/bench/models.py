@@ -60,12 +60,18 @@ class Llama(nn.Module):
         self.layers = nn.ModuleList(Block(width, heads, kv_heads, hidden) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.head = nn.Linear(width, vocabulary, bias=False)
-        half = width // heads // 2
-        angles = torch.outer(torch.arange(length).float(), 1e4 ** (-torch.arange(half) / half))
+        self.half, self.length = width // heads // 2, length
+        self.tables()
+
+    def tables(self, persistent=True):
+        """Positions and mask; kept among the weights if `persistent`."""
+        angles = 1e4 ** (-torch.arange(self.half) / self.half)
+        angles = torch.outer(torch.arange(self.length).float(), angles)
         angles = torch.cat((angles, angles), dim=-1)
-        self.register_buffer("cos", angles.cos())
-        self.register_buffer("sin", angles.sin())
-        self.register_buffer("mask", torch.full((length, length), -1e4).triu(1))
+        self.register_buffer("cos", angles.cos(), persistent)
+        self.register_buffer("sin", angles.sin(), persistent)
+        mask = torch.full((self.length, self.length), -1e4).triu(1)
+        self.register_buffer("mask", mask, persistent)
 
     def forward(self, tokens):
         x = self.embedding(tokens)
@@ -157,6 +163,14 @@ def llama(*sizes):
     return Llama(*sizes), (tokens(sizes[0], 64),)
 
 
+def hollow_llama(*sizes):
+    """One whose weights take no memory, as nobody writes or reads them."""
+    with torch.device("meta"):
+        model = Llama(*sizes)
+    model.to_empty(device="cpu").tables(persistent=False)
+    return model, (tokens(sizes[0], 64),)
+
+
 @dataclass(frozen=True)
 class Model:
     """A model and the kind of file it is exported to."""
@@ -165,6 +179,8 @@ class Model:
     suffix: str = ".pt2"
     """Shape and element type of the inputs, for kinds of files that do not say them."""
     inputs: tuple = ()
+    """Whether the weights are holes of the file: it is larger than memory and disk."""
+    hollow: bool = False
 
 
 PICTURE = (((1, 3, 224, 224), "float32"),)
@@ -183,26 +199,37 @@ MODELS = {
     # vocabulary, layers, width, heads, heads of keys and values, hidden width
     "llama-300m": Model(lambda: llama(32000, 16, 1024, 16, 4, 4096)),
     "llama-1b": Model(lambda: llama(32000, 22, 2048, 32, 4, 5632), ".pt", TOKENS),
+    "llama-8b": Model(lambda: hollow_llama(128256, 32, 4096, 32, 8, 14336), hollow=True),
 }
 DEPTHS = [4, 8, 16, 32, 64, 128, 256]
 MODELS |= {f"depth-{n}": Model(lambda n=n: llama(256, n, 64, 4, 4, 128)) for n in DEPTHS}
 
 
-def export(model, inputs, path):
+def export(kind, path):
+    model, inputs = kind.make()
+    model.eval()
     with torch.no_grad():
         if path.suffix == ".pt":
             torch.jit.trace(model, inputs).save(path)
             return
         program = torch.export.export(model, inputs, strict=False).run_decompositions({})
-    torch.export.save(program, path)
+    if kind.hollow:
+        import sparse
+
+        sparse.save(program, path)
+    else:
+        torch.export.save(program, path)
 
 
 def main():
     folder = Path(sys.argv[1])
     for name in sys.argv[2:]:
         torch.manual_seed(0)
-        model, inputs = MODELS[name].make()
-        export(model.eval(), inputs, folder / f"{name}{MODELS[name].suffix}")
+        path = folder / f"{name}{MODELS[name].suffix}"
+        # A file that is there is a whole one.
+        partial = path.with_name(f"partial{path.suffix}")
+        export(MODELS[name], partial)
+        partial.rename(path)
 
 
 if __name__ == "__main__":

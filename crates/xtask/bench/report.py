@@ -10,7 +10,7 @@ Written by `cargo xtask bench`; do not edit. Conversion of the same file by `mlc
 one after the other in one run on one machine: {machine}.
 
 Models have seeded random weights and are exported beforehand; only conversion is timed. Files were read
-once before, so that every tool finds them in memory. `mlc` is the fastest of three runs of the whole process;
+once before, so that every tool finds them in memory. `mlc` is the fastest of five runs of the whole process;
 coremltools runs once, and what is compared is its call of `convert` alone, without starting Python, reading the
 model and writing the package (the whole process stands beside it). `checked` is the default, which runs source
 and result in the evaluator and compares them, which coremltools does not do; it is skipped where it would take
@@ -32,8 +32,7 @@ def seconds(value):
 
 
 def memory(run):
-    peak = "–" if run["peak"] is None else f"{run['peak']:.0f}"
-    return f"{run['own']:.0f} / {peak}"
+    return f"{run['own']:.0f} / {run['peak']:.0f}" if run else "–"
 
 
 def table(head, rows):
@@ -41,7 +40,7 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
 
 
-def machine():
+def machine(facts):
     def read(path, key):
         try:
             lines = Path(path).read_text().splitlines()
@@ -52,8 +51,8 @@ def machine():
     model = read("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
     memory = read("/proc/meminfo", "MemTotal")
     gigabytes = f", {int(memory.split()[0]) / 1e6:.0f} GB of memory" if memory else ""
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores of {model}{gigabytes}, {platform.system()}, load {load:.1f} at the end"
+    load = "load {:.1f} at the start and {:.1f} at the end".format(*facts["load"])
+    return f"{os.cpu_count()} cores of {model}{gigabytes}, {platform.system()}, {load}"
 
 
 def version():
@@ -70,13 +69,16 @@ def times(rows):
     for row in rows:
         other = row.get("incumbent", {})
         call = other.get("convert")
-        ratio = lambda mine: f"{call / mine:.0f}×" if call else "–"
-        checked = seconds(row["checked"]["wall"]) + ("" if row["checked"]["verified"] else " (skipped)")
+        ratio = lambda mine: f"{call / mine['wall']:.0f}×" if call and mine else "–"
+        run = row.get("checked")
+        checked = "–"
+        if run:
+            checked = seconds(run["wall"]) + ("" if run["verified"] else " (skipped)")
         out.append([
             row["name"], f"{row['parameters'] / 1e6:.1f}", seconds(row["plain"]["wall"]), checked,
             seconds(call) if call else other.get("failed", "–")[:60],
             seconds(other["wall"]) if call else "–",
-            ratio(row["plain"]["wall"]), ratio(row["checked"]["wall"]),
+            ratio(row["plain"]), ratio(run),
         ])
     head = ["model", "M parameters", "mlc plain, s", "mlc checked, s", "coremltools `convert`, s",
             "coremltools process, s", "plain faster", "checked faster"]
@@ -91,7 +93,7 @@ def resources(rows):
         out.append([
             row["name"], seconds(row["plain"]["cpu"]), seconds(other["cpu"]) if told else "–",
             memory(row["plain"]),
-            memory(row["checked"]),
+            memory(row.get("checked")),
             memory(other) if told else "–",
             mb(row["bytes"]), mb(other["bytes"]) if told else "–",
             row["ops"], other["ops"] if told else "–",
@@ -103,15 +105,31 @@ def resources(rows):
 
 
 def bounds(rows):
+    def times(mine, limit):
+        return f"{mine / limit:.1f}×" if limit else "–"
+
     out = [
-        [row["name"], mb(row["input"]), seconds(row["copy_input"]), seconds(row["copy_output"]),
-         seconds(row["round"]), seconds(row["plain"]["wall"]),
-         f"{row['plain']['wall'] / row['copy_output']:.1f}×" if row["copy_output"] else "–"]
+        [row["name"], mb(row["input"]), seconds(row.get("copy_input")), seconds(row["copy_output"]),
+         seconds(row.get("round")), seconds(row["plain"]["wall"]),
+         times(row["plain"]["wall"], row["copy_output"]), times(row["plain"]["wall"], row.get("round"))]
         for row in rows
     ]
     head = ["model", "input MB", "`cp` input, s", "`cp` package, s", "read, round, write, s",
-            "mlc plain, s", "to `cp` package"]
+            "mlc plain, s", "to `cp` package", "to read, round, write"]
     return table(head, out)
+
+
+def confinements(rows):
+    """Sentences about conversions in little memory."""
+    out = []
+    for row in rows:
+        run = row.get("confined")
+        if run and "failed" in run:
+            out.append(f"{row['name']} in a memory cgroup of 1 GiB: {run['failed']}.")
+        elif run:
+            out.append(f"In a memory cgroup of 1 GiB, pages of files counted, {row['name']} of "
+                       f"{mb(row['input'])} MB takes {seconds(run['wall'])} s.")
+    return " ".join(out)
 
 
 STAGES = ["import", "passes", "emission"]
@@ -135,15 +153,22 @@ def sweep(rows, depths):
 
 
 def page(rows, facts, depths):
-    text = HEAD.format(version=version(), machine=machine())
+    text = HEAD.format(version=version(), machine=machine(facts))
+    failed = [row for row in rows if "failed" in row]
+    if failed:
+        text += "\nNot measured: " + "; ".join(f"{row['name']} ({row['failed']})" for row in failed) + ".\n"
+    rows = [row for row in rows if "failed" not in row]
     whole = [row for row in rows if not row["name"].startswith("depth-")]
     if whole:
         text += "\n## Time\n\n" + times(whole) + "\n## Resources and results\n\n" + resources(whole)
-        text += "\n## Against the limit\n\nRounding is singles to halves of the whole file by numpy.\n\n"
+        text += "\n" + confinements(whole) + "\n" if confinements(whole) else ""
+        if any(row["hollow"] for row in whole):
+            text += "\nThe weights of llama-8b are holes of its file: zeros that take no space on the disk.\n"
+        text += "\n## Against the limit\n\nRounding is singles to halves of the whole file by PyTorch, a window at a time.\n\n"
         text += bounds(whole)
     deep = [row for row in rows if row["name"].startswith("depth-")]
     if deep:
-        text += "\n## Depth\n\nTransformer layers of width 64; in brackets the ratio to half the depth.\n\n"
+        text += "\n## Depth\n\nTransformer layers of width 64; in brackets the ratio to half the depth. Each stage is the fastest of five.\n\n"
         text += sweep(rows, depths) + "\n" + times(deep)
     text += "\n## The tool\n\n"
     text += f"`mlc --version` takes {facts['startup'] * 1e3:.1f} ms; the binary has {mb(facts['binary'])} MB."

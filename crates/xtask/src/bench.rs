@@ -29,14 +29,14 @@ pub(crate) struct Args {
     /// Leave coremltools out
     #[arg(long)]
     no_coremltools: bool,
-    /// Keep the models in this folder, and use those that are there; about 7 GB for all
+    /// Keep the models in this folder, and use those that are there; about 9 GB for all
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Also time a build from nothing
     #[arg(long)]
     build: bool,
     /// Seconds after which a conversion of coremltools is ended
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900.0)]
     limit: f64,
     /// Where the page goes
     #[arg(long, value_name = "FILE", default_value = PAGE)]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Makes constants of equal type and bytes one constant.
 ///
-/// Only constants of equal type are compared, and only ones that agree in 64 sampled elements are read
-/// whole. Constants that have to be computed are compared while their sizes add up to no more than
+/// Only constants of equal type are compared, and only ones that agree in at least 64 sampled elements
+/// are read whole. Constants that have to be computed are compared while their sizes add up to no more than
 /// `budget` bytes.
 ///
 /// ```mlc before
@@ -101,11 +101,11 @@ impl DedupConsts {
         }
         let mut left = self.budget;
         for class in classes.into_values().filter(|class| class.len() > 1) {
-            let mut samples: BTreeMap<Vec<u8>, Vec<ConstId>> = BTreeMap::new();
-            for id in class {
-                samples.entry(sample(pool.get(id))?).or_default().push(id);
+            let mut alike = Vec::new();
+            for group in split(pool, class, FIRST)? {
+                alike.extend(split(pool, group, usize::MAX)?);
             }
-            for alike in samples.into_values().filter(|alike| alike.len() > 1) {
+            for alike in alike {
                 let mut digests: BTreeMap<[u8; 32], ConstId> = BTreeMap::new();
                 for id in alike {
                     let tensor = pool.get(id);
@@ -124,18 +124,35 @@ impl DedupConsts {
     }
 }
 
+/// Elements that are sampled at least, and those of them that are looked at first: most constants differ
+/// in them.
+const SAMPLED: usize = 64;
+const FIRST: usize = 2;
+
+/// Those of `ids` that agree in the first `most` sampled elements, where there are several.
+fn split(pool: &ConstPool, ids: Vec<ConstId>, most: usize) -> Result<Vec<Vec<ConstId>>> {
+    let mut alike: BTreeMap<Vec<u8>, Vec<ConstId>> = BTreeMap::new();
+    for id in ids {
+        alike.entry(sample(pool.get(id), most)?).or_default().push(id);
+    }
+    Ok(alike.into_values().filter(|alike| alike.len() > 1).collect())
+}
+
 /// Whether the bytes are there without computing.
 fn is_stored(tensor: &Tensor) -> bool {
     matches!(tensor.source(), Source::Mapped { .. } | Source::Bytes(_))
 }
 
-/// The elements at 64 positions that depend on the count alone.
-fn sample(tensor: &Tensor) -> Result<Vec<u8>> {
+/// The first `most` of the elements at positions that depend on the count alone.
+fn sample(tensor: &Tensor, most: usize) -> Result<Vec<u8>> {
     let count = match tensor.dtype().size() {
         Some(_) => tensor.count(),
         None => tensor.byte_len() as usize,
     };
-    let sample = tensor.sample((0..count).step_by((count / 64).max(1)))?;
-    tensor.release();
+    let places = (0..count).step_by((count / SAMPLED).max(1));
+    let sample = tensor.sample(places.take(most))?;
+    if most > FIRST {
+        tensor.release();
+    }
     Ok(sample)
 }

@@ -23,6 +23,7 @@ pub(super) const FAMILY: Family = Family {
 
 /// `x · (1 + erf(x/√2))/2 = gelu(x)`, factors and numbers in any grouping
 fn gelu_exact(m: &Match<'_>) -> Option<Build> {
+    m.has::<Erf>().then_some(())?;
     gelu(m, GeluMode::Exact, |way| {
         let (argument, sign) = way.half_of::<Erf>()?;
         let [c, linear, square, cube] = polynomial(argument, way.x)?;
@@ -33,6 +34,7 @@ fn gelu_exact(m: &Match<'_>) -> Option<Build> {
 
 /// `x · (1 + tanh(√(2/π)·(x + 0.044715·x³)))/2 = gelu(x)` by tanh, factors and numbers in any grouping
 fn gelu_tanh(m: &Match<'_>) -> Option<Build> {
+    m.has::<Tanh>().then_some(())?;
     gelu(m, GeluMode::TanhApproximation, |way| {
         let (argument, sign) = way.half_of::<Tanh>()?;
         way.is_bell(argument, sign)
@@ -41,11 +43,13 @@ fn gelu_tanh(m: &Match<'_>) -> Option<Build> {
 
 /// `x · sigmoid(2·√(2/π)·(x + 0.044715·x³)) = gelu(x)` by tanh
 fn gelu_tanh_of_sigmoid(m: &Match<'_>) -> Option<Build> {
+    m.has::<Sigmoid>().then_some(())?;
     gelu(m, GeluMode::TanhApproximation, |way| way.is_bell(way.sigmoid()?, 0.5))
 }
 
 /// `x · sigmoid(1.702·x) = gelu(x)` by sigmoid
 fn gelu_sigmoid(m: &Match<'_>) -> Option<Build> {
+    m.has::<Sigmoid>().then_some(())?;
     gelu(m, GeluMode::SigmoidApproximation, |way| {
         let [c, linear, square, cube] = polynomial(way.sigmoid()?, way.x)?;
         (way.near(linear, 1.702) && [c, square, cube] == [0.0; 3]).then_some(())
