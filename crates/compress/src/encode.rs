@@ -34,6 +34,13 @@ pub struct Weight<'a> {
 #[error("{0}")]
 pub struct Misfit(pub String);
 
+impl Misfit {
+    /// So many elements are not finite.
+    pub(crate) fn odd(count: usize) -> Self {
+        Self(format!("{count} elements are NaN or infinite"))
+    }
+}
+
 /// A weight by a scheme, and what is to be said of it, such as how the scheme was changed to fit;
 /// nothing if it fits as it stands.
 ///
@@ -43,7 +50,7 @@ pub fn encode(weight: Weight<'_>, scheme: &Scheme) -> Result<(Encoded, Vec<Strin
     let Weight { elements, shape, float, .. } = weight;
     let odd = elements.iter().filter(|x| !x.is_finite()).count();
     if odd > 0 {
-        return Err(Misfit(format!("{odd} elements are NaN or infinite")));
+        return Err(Misfit::odd(odd));
     }
     if shape.is_empty() || elements.is_empty() {
         return Err(Misfit("it has no axis or no element".to_owned()));
@@ -169,12 +176,13 @@ fn block_size(
     Ok(size)
 }
 
-fn codes(
+/// The integers and blocks that a scheme asks for, made to fit the weight.
+pub(crate) fn linear(
     weight: Weight<'_>,
     quantize: &Quantize,
-    pruned: &Pruned<'_>,
+    is_sparse: bool,
     notes: &mut Vec<String>,
-) -> Result<Codes, Misfit> {
+) -> Result<(Linear, Blocks), Misfit> {
     let mut size = block_size(weight, &quantize.granularity, notes)?;
     // Blocks of a single element store more than they save.
     if let Granularity::Block(_, axis) = quantize.granularity {
@@ -193,10 +201,20 @@ fn codes(
         bits: quantize.bits,
         signed: quantize.signed,
         // Zeros of a sparse weight are not stored, so a zero point would be of no use.
-        symmetric: quantize.symmetric || pruned.mask.is_some(),
+        symmetric: quantize.symmetric || is_sparse,
         method: quantize.method,
     };
     let blocks = Blocks::new(weight.shape, &size).map_err(|e| Misfit(e.to_string()))?;
+    Ok((linear, blocks))
+}
+
+fn codes(
+    weight: Weight<'_>,
+    quantize: &Quantize,
+    pruned: &Pruned<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Codes, Misfit> {
+    let (linear, blocks) = linear(weight, quantize, pruned.mask.is_some(), notes)?;
     let (mut values, affine) = encode_blocks(weight, linear, &blocks);
     if weight.moments.is_some() {
         let ids = blocks.ids();
@@ -207,15 +225,7 @@ fn codes(
             }
         }
     }
-    let zeros: Vec<i16> = affine.iter().map(|a| a.zero as i16).collect();
-    Ok(Codes {
-        bits: quantize.bits,
-        signed: quantize.signed,
-        values,
-        scales: affine.iter().map(|a| a.scale).collect(),
-        blocks: blocks.counts(),
-        zeros: zeros.iter().any(|&z| z != 0).then_some(zeros),
-    })
+    Ok(Codes { values, ..Codes::of(&affine, quantize, &blocks) })
 }
 
 /// The integers, row-major, and scale and zero point of each block.
@@ -225,11 +235,12 @@ fn encode_blocks(weight: Weight<'_>, linear: Linear, blocks: &Blocks) -> (Vec<i1
     let gathered = if contiguous { Vec::new() } else { blocks.gather(weight.elements) };
     let elements = if contiguous { weight.elements } else { &gathered[..] };
     let mut values = vec![0i16; elements.len()];
-    let affine = elements
-        .par_chunks(len)
-        .zip(values.par_chunks_mut(len))
-        .with_min_len((1usize << 14).div_ceil(len))
-        .map(|(block, codes)| linear.encode(block, weight.float, codes))
+    let unit = len * (1usize << 14).div_ceil(len);
+    let affine: Vec<Vec<Affine>> = elements
+        .par_chunks(unit)
+        .zip(values.par_chunks_mut(unit))
+        .map(|(blocks, codes)| linear.encode_blocks((blocks, len), weight.float, codes))
         .collect();
+    let affine = affine.into_iter().flatten().collect();
     (if contiguous { values } else { blocks.scatter(&values) }, affine)
 }

@@ -2,6 +2,8 @@
 
 use crate::blocks::Blocks;
 use crate::float::HalfOr;
+use crate::linear::Affine;
+use crate::scheme::Quantize;
 
 /// Integers with scales.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,21 @@ pub struct Codes {
     pub blocks: Vec<usize>,
     /// What stands for zero in each block; nothing if that is 0 everywhere.
     pub zeros: Option<Vec<i16>>,
+}
+
+impl Codes {
+    /// Scales and zero points of blocks, without integers.
+    pub(crate) fn of(affine: &[Affine], quantize: &Quantize, blocks: &Blocks) -> Self {
+        let zeros: Vec<i16> = affine.iter().map(|a| a.zero as i16).collect();
+        Self {
+            bits: quantize.bits,
+            signed: quantize.signed,
+            values: Vec::new(),
+            scales: affine.iter().map(|a| a.scale).collect(),
+            blocks: blocks.counts(),
+            zeros: zeros.iter().any(|&z| z != 0).then_some(zeros),
+        }
+    }
 }
 
 /// Indices into tables.

@@ -4,9 +4,10 @@ use mlc_ir::{Function, Node, Program};
 use mlc_pass::Selector;
 use thiserror::Error;
 
-/// What weights have to be: terms joined by `&`, such as `conv & shape=*x*x1x1 & elements>100000`. A
-/// term is a selector (a name, a kind of the ops that use the weight, a path of modules), `shape=` with
-/// an extent or `*` for each axis, `rank=`, `elements>` or `elements<`.
+/// What weights have to be: terms joined by `&` between spaces, such as `conv & shape=*x*x1x1 &
+/// elements>100000`. A term is a selector (a name, a kind of the ops that use the weight, a path of
+/// modules), `shape=` with an extent or `*` for each axis, `rank=`, `elements>` or `elements<`. Behind
+/// `name=` stands the name of one weight, whatever characters are in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Filter {
     text: String,
@@ -16,6 +17,7 @@ pub(crate) struct Filter {
 #[derive(Debug, Clone)]
 enum Term {
     Named(Selector),
+    Exactly(String),
     Shape(Vec<Option<u64>>),
     Rank(usize),
     MoreThan(u64),
@@ -24,7 +26,9 @@ enum Term {
 
 /// A condition that is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no condition on weights: write shape=*x*x3x3, rank=4, elements>100000 or a name")]
+#[error(
+    "`{0}` is no condition on weights: write shape=*x*x3x3, rank=4, elements>100000, a name, or name= and a name as it stands"
+)]
 pub struct FilterError(pub String);
 
 /// A weight that conditions are asked of.
@@ -47,8 +51,12 @@ impl Filter {
     /// # Errors
     /// A term that is none.
     pub(crate) fn parse(text: &str) -> Result<Self, FilterError> {
+        if let Some(name) = text.strip_prefix("name=") {
+            let terms = vec![Term::Exactly(name.to_owned())];
+            return Ok(Self { text: text.to_owned(), terms });
+        }
         let terms =
-            text.split('&').map(|term| Term::parse(term.trim())).collect::<Result<_, _>>()?;
+            text.split(" & ").map(|term| Term::parse(term.trim())).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), terms })
     }
 
@@ -103,6 +111,11 @@ impl Term {
                 let own = || asked.name.is_some_and(|name| selector.is(name));
                 own() || names(asked.node) || asked.users.iter().any(|&user| names(user))
             }
+            Self::Exactly(name) => {
+                let values = &asked.function.nodes[asked.node].results;
+                let own = |&value: &mlc_ir::Value| asked.function.values[value].name.as_deref();
+                asked.name == Some(name) || values.iter().filter_map(own).any(|own| own == name)
+            }
             Self::Shape(extents) => {
                 extents.len() == asked.shape.len()
                     && extents.iter().zip(asked.shape).all(|(e, d)| e.is_none_or(|e| e == *d))
@@ -120,10 +133,17 @@ mod tests {
 
     #[test]
     fn conditions_that_are_none_are_refused() {
-        for text in ["shape=3xa", "rank=", "elements>many", "", "conv & "] {
+        for text in ["shape=3xa", "rank=", "elements>many", "", "conv &  & rank=4"] {
             assert!(Filter::parse(text).is_err(), "{text}");
         }
-        for text in ["conv & shape=*x*x1x1", "rank=4", "elements>5 & elements<9", "*embed*"] {
+        for text in [
+            "conv & shape=*x*x1x1",
+            "rank=4",
+            "elements>5 & elements<9",
+            "*embed*",
+            "a&b",
+            "name=a & b*",
+        ] {
             assert_eq!(Filter::parse(text).unwrap().text(), text);
         }
     }

@@ -1,10 +1,9 @@
 //! Clusters of numbers with the least sum of squared distances.
 //!
-//! In one dimension clusters of sorted numbers are intervals, and the best cut of the first `j` numbers
-//! into `m` intervals follows from those into `m − 1`. The start of the last interval grows with `j`, so
-//! halves are searched within what their middle found: `O(k·n·log n)`. Many numbers are cut as runs of
-//! neighbours first; the exact cuts are then looked for around those, and further out as long as one
-//! lies at the end of where it was looked for.
+//! In one dimension clusters of sorted numbers are intervals. Where each cluster costs a price the best
+//! cuts of the first `j` numbers follow from those of fewer, in `O(n·log n)` however many clusters there
+//! are; the least cost falls ever more slowly with the number of clusters, so that for each number
+//! of them there is a price at which it is best, and a few prices lead to it.
 
 use half::f16;
 
@@ -48,24 +47,25 @@ impl Counted {
         for &x in elements {
             counts[usize::from(f16::from_f32(x).to_bits())] += 1;
         }
-        // Negative numbers come first, from the greatest magnitude down; both zeros are one.
-        counts[0] += std::mem::take(&mut counts[0x8000]);
-        let order = (0x8001u16..=0xffff).rev().chain(0..=0x7fff);
-        let mut found = Self::default();
-        for bits in order.filter(|&bits| counts[usize::from(bits)] > 0) {
-            found.values.push(f16::from_bits(bits).to_f32());
-            found.weights.push(f64::from(counts[usize::from(bits)]));
-        }
-        found
+        Self::of_counts(&counts)
     }
 
-    /// Runs of so many neighbours as their means.
-    fn by_runs(&self, run: usize) -> Self {
+    /// The halves, of which there are as many as `counts` says at their bits.
+    pub(crate) fn of_counts(counts: &[u32]) -> Self {
         let mut found = Self::default();
-        for start in (0..self.values.len()).step_by(run) {
-            let end = (start + run).min(self.values.len());
-            found.values.push(mean(self, start, end));
-            found.weights.push(self.weights[start..end].iter().sum());
+        let mut push = |bits: usize, count: u32| {
+            if count > 0 {
+                found.values.push(f16::from_bits(bits as u16).to_f32());
+                found.weights.push(f64::from(count));
+            }
+        };
+        // Negative numbers come first, from the greatest magnitude down; both zeros are one.
+        for (bits, &count) in counts.iter().enumerate().skip(0x8001).rev() {
+            push(bits, count);
+        }
+        push(0, counts[0] + counts[0x8000]);
+        for (bits, &count) in counts.iter().enumerate().take(0x8000).skip(1) {
+            push(bits, count);
         }
         found
     }
@@ -108,193 +108,399 @@ fn from_sort_key(key: u32) -> f32 {
     f32::from_bits(key ^ mask)
 }
 
-/// Most numbers that are cut without looking at runs of them first.
-const SMALL: usize = 512;
-/// Runs on each side of a cut of runs among which the exact one is looked for.
-const MARGIN: usize = 3;
-
 /// Sums of the first `i` numbers, for the cost of intervals.
 struct Sums {
-    weight: Vec<f64>,
-    value: Vec<f64>,
-    square: Vec<f64>,
+    /// What numbers are taken about, so that differences of sums are exact enough.
+    origin: f64,
+    of: Vec<Sum>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    weight: f64,
+    value: f64,
+    square: f64,
 }
 
 impl Sums {
     fn of(numbers: &Counted) -> Self {
         let total: f64 = numbers.weights.iter().sum();
         let pairs = || numbers.values.iter().zip(&numbers.weights);
-        // Numbers about their mean keep the differences of sums exact enough.
-        let mean = pairs().map(|(&x, w)| f64::from(x) * w).sum::<f64>() / total.max(1.0);
-        let mut sums = Self { weight: vec![0.0], value: vec![0.0], square: vec![0.0] };
-        let (mut weight, mut value, mut square) = (0.0, 0.0, 0.0);
+        let origin = pairs().map(|(&x, w)| f64::from(x) * w).sum::<f64>() / total.max(1e-300);
+        let mut of = Vec::with_capacity(numbers.values.len() + 1);
+        let mut sum = Sum::default();
+        of.push(sum);
         for (&x, &w) in pairs() {
-            let x = f64::from(x) - mean;
-            weight += w;
-            value += w * x;
-            square += w * x * x;
-            sums.weight.push(weight);
-            sums.value.push(value);
-            sums.square.push(square);
+            let x = f64::from(x) - origin;
+            sum.weight += w;
+            sum.value += w * x;
+            sum.square += w * x * x;
+            of.push(sum);
         }
-        sums
+        Self { origin, of }
+    }
+
+    /// How many numbers there are.
+    fn len(&self) -> usize {
+        self.of.len() - 1
     }
 
     /// The cost of the numbers from `i` up to, without, `j`.
-    #[inline]
+    #[inline(always)]
     fn cost(&self, i: usize, j: usize) -> f64 {
-        let weight = self.weight[j] - self.weight[i];
-        let value = self.value[j] - self.value[i];
-        (self.square[j] - self.square[i] - value * value / weight).max(0.0)
+        let (i, j) = (&self.of[i], &self.of[j]);
+        let value = j.value - i.value;
+        j.square - i.square - value * value / (j.weight - i.weight)
+    }
+
+    /// Whether a cut at `m` takes more than `price` off the cost of the numbers from `i` to `j`.
+    #[inline(always)]
+    fn gains_more(&self, (i, m, j): (usize, usize, usize), price: f64) -> bool {
+        let (i, m, j) = (&self.of[i], &self.of[m], &self.of[j]);
+        let (left, right) = (m.weight - i.weight, j.weight - m.weight);
+        let gap = (j.value - m.value) * left - (m.value - i.value) * right;
+        gap * gap > price * left * right * (left + right)
+    }
+
+    /// The mean of the numbers from `i` to `j`.
+    fn mean(&self, i: usize, j: usize) -> f64 {
+        let (i, j) = (&self.of[i], &self.of[j]);
+        self.origin + (j.value - i.value) / (j.weight - i.weight)
+    }
+
+    /// The cost of the numbers from `i` to `j` about `centre`.
+    fn cost_about(&self, (i, j): (usize, usize), centre: f64) -> f64 {
+        let off = self.mean(i, j) - centre;
+        self.cost(i, j).max(0.0) + (self.of[j].weight - self.of[i].weight) * off * off
     }
 }
 
-/// The centres of at most `k` clusters with the least cost, in ascending order.
+/// The centres of at most `k` clusters with the least cost, in ascending order, as `round` makes them.
 #[must_use]
-pub fn centres(numbers: &Counted, k: usize) -> Vec<f32> {
+pub fn centres(numbers: &Counted, k: usize, round: &dyn Fn(f64) -> f32) -> Vec<f32> {
     if numbers.values.len() <= k {
-        return numbers.values.clone();
+        return numbers.values.iter().map(|&x| round(f64::from(x))).collect();
     }
-    let cuts = cuts(numbers, k);
-    cuts.windows(2).map(|cut| mean(numbers, cut[0], cut[1])).collect()
+    let sums = Sums::of(numbers);
+    let cuts = cuts(&sums, k);
+    let centres = cuts.windows(2).map(|cut| round(sums.mean(cut[0], cut[1]))).collect();
+    settled(numbers, &sums, centres, round)
+}
+
+/// What numbers cost about centres.
+pub(crate) struct Costs<'a> {
+    numbers: &'a Counted,
+    sums: Sums,
+}
+
+impl<'a> Costs<'a> {
+    pub(crate) fn of(numbers: &'a Counted) -> Self {
+        Self { numbers, sums: Sums::of(numbers) }
+    }
+
+    /// The sum of squared distances to the nearest of ascending `centres`.
+    pub(crate) fn about(&self, centres: &[f32]) -> f64 {
+        let cuts = nearest_cuts(self.numbers, centres);
+        let cost = |(cut, &centre): (&[usize], &f32)| {
+            if cut[0] == cut[1] {
+                return 0.0;
+            }
+            self.sums.cost_about((cut[0], cut[1]), f64::from(centre))
+        };
+        cuts.windows(2).zip(centres).map(cost).sum()
+    }
+}
+
+/// Where the numbers that are nearest to each of ascending `centres` begin, and the end.
+fn nearest_cuts(numbers: &Counted, centres: &[f32]) -> Vec<usize> {
+    let ends = centres.windows(2).map(|pair| {
+        let limit = between(pair[0], pair[1]);
+        numbers.values.partition_point(|&x| x <= limit)
+    });
+    let end = std::iter::once(numbers.values.len());
+    std::iter::once(0).chain(ends).chain(end).collect()
+}
+
+/// Rounded centres moved to the rounded means of what is nearest to them, as long as that helps.
+fn settled(
+    numbers: &Counted,
+    sums: &Sums,
+    mut centres: Vec<f32>,
+    round: &dyn Fn(f64) -> f32,
+) -> Vec<f32> {
+    let mut least = f64::INFINITY;
+    let mut best = centres.clone();
+    for _ in 0..8 {
+        let cuts = nearest_cuts(numbers, &centres);
+        let mut cost = 0.0;
+        let mut next = Vec::with_capacity(centres.len());
+        for (cut, &centre) in cuts.windows(2).zip(&centres) {
+            if cut[0] < cut[1] {
+                cost += sums.cost_about((cut[0], cut[1]), f64::from(centre));
+                next.push(round(sums.mean(cut[0], cut[1])));
+            } else {
+                next.push(centre);
+            }
+        }
+        if cost >= least {
+            break;
+        }
+        least = cost;
+        best = std::mem::replace(&mut centres, next);
+    }
+    best
 }
 
 /// Where the best intervals start, and the end of the last one.
-fn cuts(numbers: &Counted, k: usize) -> Vec<usize> {
-    let n = numbers.values.len();
-    let sums = Sums::of(numbers);
-    // As many runs that a cluster still has some.
-    let runs = (n / 8).clamp(SMALL, 8192).max(8 * k);
-    let run = n.div_ceil(runs);
-    if run < 2 {
-        return Bands::whole(n, k).search(&sums);
-    }
-    let coarse = Bands::whole(n.div_ceil(run), k).search(&Sums::of(&numbers.by_runs(run)));
-    let mut reach = MARGIN * run;
-    let mut middles: Vec<usize> = coarse.into_iter().map(|cut| (cut * run).min(n)).collect();
-    loop {
-        let bands = Bands::around(&middles, reach, n);
-        let found = bands.search(&sums);
-        if !bands.has_at_end(&found, n) {
-            return found;
+fn cuts(sums: &Sums, k: usize) -> Vec<usize> {
+    let n = sums.len();
+    // A price found on runs of numbers is nearly that of the numbers.
+    let run = n.div_ceil((n / 8).clamp(8 * k, 8192));
+    let price = match run {
+        0..4 => sums.price_guess(k),
+        _ => {
+            let mut of: Vec<Sum> = sums.of.iter().step_by(run).copied().collect();
+            if !n.is_multiple_of(run) {
+                of.push(sums.of[n]);
+            }
+            let coarse = Sums { origin: sums.origin, of };
+            let price = coarse.price_guess(k);
+            let (_, price) = Search::new(&coarse, k).run(price, COARSE_ROUNDS);
+            price
         }
-        middles = found;
-        reach *= 2;
+    };
+    Search::new(sums, k).run(price, ROUNDS).0
+}
+
+/// Most prices that are tried on runs of numbers.
+const COARSE_ROUNDS: usize = 8;
+/// Most prices that are tried in all.
+const ROUNDS: usize = 80;
+
+impl Sums {
+    /// About what one cluster more is worth where `k` are best.
+    fn price_guess(&self, k: usize) -> f64 {
+        // With density p the cost of k clusters comes to (∫ ∛p)³ / 12k² (Panter and Dite).
+        let parts = (self.len() / 4).clamp(1, 64);
+        let mut total = 0.0;
+        for part in 0..parts {
+            let (i, j) = (self.len() * part / parts, self.len() * (part + 1) / parts);
+            if i < j {
+                let weight = self.of[j].weight - self.of[i].weight;
+                let width = (12.0 * self.cost(i, j).max(0.0) / weight).sqrt();
+                total += (weight * width * width).cbrt();
+            }
+        }
+        let cost = total.powi(3) / 12.0;
+        (2.0 * cost / (k as f64).powi(3)).max(self.cost(0, self.len()) * 1e-12)
     }
 }
 
-/// Where each cut is looked for: from, and up to, with.
-struct Bands(Vec<(usize, usize)>);
+/// A set of cuts, and what it costs without prices.
+#[derive(Debug, Clone)]
+struct Found {
+    cuts: Vec<usize>,
+    cost: f64,
+}
 
-impl Bands {
-    fn whole(n: usize, k: usize) -> Self {
-        let inner = (1..k).map(|m| (m, n - (k - m)));
-        Self([(0, 0)].into_iter().chain(inner).chain([(n, n)]).collect())
+impl Found {
+    fn clusters(&self) -> usize {
+        self.cuts.len() - 1
+    }
+}
+
+/// Looks for the price of a cluster at which `k` of them are best.
+struct Search<'a> {
+    sums: &'a Sums,
+    k: usize,
+    priced: Priced<'a>,
+}
+
+impl<'a> Search<'a> {
+    fn new(sums: &'a Sums, k: usize) -> Self {
+        Self { sums, k, priced: Priced::new(sums) }
     }
 
-    fn around(middles: &[usize], reach: usize, n: usize) -> Self {
-        let k = middles.len() - 1;
-        let band = |(m, &cut): (usize, &usize)| match m {
-            0 => (0, 0),
-            m if m == k => (n, n),
-            m => {
-                let most = n - (k - m);
-                (cut.saturating_sub(reach).clamp(m, most), (cut + reach).clamp(m, most))
+    /// The best cuts into `k` clusters, and the price that led to them. With few rounds the cuts are
+    /// those of a number of clusters near `k`.
+    fn run(mut self, mut price: f64, rounds: usize) -> (Vec<usize>, f64) {
+        let mut few: Option<(f64, Found)> = None;
+        let mut many: Option<(f64, Found)> = None;
+        for round in 0..rounds {
+            let found = self.priced.cuts(price);
+            let clusters = found.clusters();
+            if clusters == self.k {
+                return (found.cuts, price);
             }
-        };
-        Self(middles.iter().enumerate().map(band).collect())
-    }
-
-    /// Whether a cut lies at the end of its band that is not the end of all.
-    fn has_at_end(&self, cuts: &[usize], n: usize) -> bool {
-        let k = self.0.len() - 1;
-        let at_end = |m: usize| {
-            let (from, to) = self.0[m];
-            (cuts[m] == from && from > m) || (cuts[m] == to && to < n - (k - m))
-        };
-        (1..k).any(at_end)
-    }
-
-    /// The cuts within the bands with the least cost.
-    fn search(&self, sums: &Sums) -> Vec<usize> {
-        let mut starts: Vec<Vec<u32>> = Vec::with_capacity(self.0.len());
-        let mut before = (0, vec![0.0]);
-        for pair in self.0.windows(2) {
-            let (begin, ends) = (pair[0], pair[1]);
-            let width = ends.1 - ends.0 + 1;
-            let mut layer = Layer {
-                sums,
-                before: &before.1,
-                first: begin.0,
-                offset: ends.0,
-                now: vec![f64::INFINITY; width],
-                starts: vec![begin.0 as u32; width],
-            };
-            layer.search(ends, begin);
-            starts.push(layer.starts);
-            before = (ends.0, layer.now);
+            // The cost falls with the square of the clusters, so the price with their cube.
+            let mut next = price * (clusters as f64 / self.k as f64).powi(3);
+            if clusters < self.k {
+                few = Some((price, found));
+            } else {
+                many = Some((price, found));
+            }
+            if let (Some((high, a)), Some((low, b))) = (&few, &many) {
+                // At the price at which both cost the same either both are best, or something between.
+                let even = (a.cost - b.cost) / (b.clusters() - a.clusters()) as f64;
+                let is_inside = |x: f64| x > *low && x < *high;
+                if round > 4 || !is_inside(next) {
+                    next = even;
+                }
+                if !is_inside(next) || high / low < 1.0 + 1e-12 {
+                    break;
+                }
+            } else if round > 2 {
+                next =
+                    if clusters < self.k { next.min(price / 2.0) } else { next.max(price * 2.0) };
+            }
+            price = next;
         }
-        let mut cuts = vec![self.0.last().map_or(0, |band| band.1)];
-        for (layer, starts) in starts.iter().enumerate().rev() {
-            let end = cuts[cuts.len() - 1];
-            cuts.push(starts[end - self.0[layer + 1].0] as usize);
+        let cuts = match (few, many) {
+            (Some((_, a)), Some((_, b))) => joined(&a.cuts, &b.cuts, self.k),
+            (Some((_, a)), None) => split(self.sums, a.cuts, self.k),
+            (None, Some((_, b))) => b.cuts,
+            (None, None) => vec![0, self.sums.len()],
+        };
+        (cuts, price)
+    }
+}
+
+/// `k` clusters of two sets of cuts that are both best at a price, one with fewer and one with more: up
+/// to a cluster of the second that lies within one of the first they are those of the second, behind it
+/// those of the first. That costs no more, as costs of intervals fulfil the quadrangle inequality.
+fn joined(few: &[usize], many: &[usize], k: usize) -> Vec<usize> {
+    let ahead = k + 1 - few.len();
+    let within = |i: usize| few[i] <= many[i + ahead] && many[i + ahead + 1] <= few[i + 1];
+    let at = (0..few.len() - 1).filter(|&i| i + ahead + 1 < many.len()).find(|&i| within(i));
+    match at {
+        Some(i) => many[..=i + ahead].iter().chain(&few[i + 1..]).copied().collect(),
+        None => few.to_vec(),
+    }
+}
+
+/// Cuts with the clusters that cost most halved until there are `k`.
+fn split(sums: &Sums, mut cuts: Vec<usize>, k: usize) -> Vec<usize> {
+    while cuts.len() <= k {
+        let cost = |at: &usize| sums.cost(cuts[*at], cuts[*at + 1]);
+        let wide = (0..cuts.len() - 1).filter(|&at| cuts[at + 1] - cuts[at] > 1);
+        let Some(at) = wide.max_by(|a, b| cost(a).total_cmp(&cost(b))) else { break };
+        cuts.insert(at + 1, usize::midpoint(cuts[at], cuts[at + 1]));
+    }
+    cuts
+}
+
+/// The best cuts where each cluster costs a price more, however many they are.
+///
+/// With the price `p` the cost of the first `j` numbers is the least `F(i) + cost(i, j) + p`. A cluster that
+/// a cut makes cheaper by more than `p` is none of the best, which limits from below where the last one
+/// starts; nor is one that, joined with even the longest possible one before it, costs less than `p` more,
+/// which limits it from above. So rows stand in runs whose starts all lie before the run, and within a
+/// run starts grow, so that halves are searched within what their middle found.
+struct Priced<'a> {
+    sums: &'a Sums,
+    /// The first possible start of a cluster that ends at `j`.
+    low: Vec<u32>,
+    /// The first possible end of a cluster that starts at `i`, or at one behind it.
+    end: Vec<u32>,
+    least: Vec<f64>,
+    start: Vec<u32>,
+}
+
+impl<'a> Priced<'a> {
+    fn new(sums: &'a Sums) -> Self {
+        let count = sums.len() + 1;
+        Self {
+            sums,
+            low: vec![0; count],
+            end: vec![0; count + 1],
+            least: vec![0.0; count],
+            start: vec![0; count],
+        }
+    }
+
+    fn cuts(&mut self, price: f64) -> Found {
+        self.limits(price);
+        let n = self.sums.len();
+        let mut row = 1;
+        while row <= n {
+            let end = (self.end[row] as usize).clamp(row + 1, n + 1);
+            self.rows((row, end - 1), price);
+            row = end;
+        }
+        let mut cuts = vec![n];
+        while let Some(&last) = cuts.last().filter(|&&last| last > 0) {
+            cuts.push(self.start[last] as usize);
         }
         cuts.reverse();
-        cuts
+        let cost = cuts.windows(2).map(|cut| self.sums.cost(cut[0], cut[1])).sum();
+        Found { cuts, cost }
     }
-}
 
-/// The mean of the numbers from `i` up to, without, `j`.
-fn mean(numbers: &Counted, i: usize, j: usize) -> f32 {
-    let pairs = || numbers.values[i..j].iter().zip(&numbers.weights[i..j]);
-    let weight: f64 = pairs().map(|(_, w)| w).sum();
-    (pairs().map(|(&x, w)| f64::from(x) * w).sum::<f64>() / weight) as f32
-}
-
-/// One number of clusters: least costs of the first `j` numbers, and where the last cluster starts.
-struct Layer<'a> {
-    sums: &'a Sums,
-    /// Costs with one cluster less, from `first` numbers on.
-    before: &'a [f64],
-    first: usize,
-    /// Numbers that the first entries of `now` and `starts` stand for.
-    offset: usize,
-    now: Vec<f64>,
-    starts: Vec<u32>,
-}
-
-impl Layer<'_> {
-    /// Fills `j` from `ends.0` to `ends.1`, whose last clusters start from `begin.0` to `begin.1`.
-    fn search(&mut self, ends: (usize, usize), begin: (usize, usize)) {
-        let mut work = vec![(ends, begin)];
-        while let Some(((low, high), (from, to))) = work.pop() {
-            if low > high {
-                continue;
+    /// Fills `low` and `end`.
+    fn limits(&mut self, price: f64) {
+        let (sums, n) = (self.sums, self.sums.len());
+        let slack = 1.0 + 1e-9;
+        let mut low = 0;
+        for j in 1..=n {
+            while j - low > 1 && sums.gains_more((low, usize::midpoint(low, j), j), price * slack) {
+                low += 1;
             }
-            let j = usize::midpoint(low, high);
-            let (mut least, mut at) = (f64::INFINITY, from);
-            for i in from..=to.min(j.saturating_sub(1)) {
-                let cost = self.before[i - self.first] + self.sums.cost(i, j);
-                if cost < least {
-                    (least, at) = (cost, i);
-                }
+            self.low[j] = low as u32;
+        }
+        let mut j = 1;
+        self.end[n] = n as u32 + 1;
+        self.end[0] = 1;
+        for i in 1..n {
+            let before = self.low[i] as usize;
+            let is_possible = |j: usize| sums.gains_more((before, i, j), price / slack);
+            j = j.max(i + 1);
+            while j > i + 1 && is_possible(j - 1) {
+                j -= 1;
             }
-            self.now[j - self.offset] = least;
-            self.starts[j - self.offset] = at as u32;
-            if j > low {
-                work.push(((low, j - 1), (from, at)));
+            while j <= n && !is_possible(j) {
+                j += 1;
             }
-            work.push(((j + 1, high), (at, to)));
+            self.end[i] = j as u32;
+            j = j.min(n);
+        }
+        for i in (0..n).rev() {
+            self.end[i] = self.end[i].min(self.end[i + 1]);
         }
     }
+
+    /// Fills the rows from `first` to `last`, whose starts all lie before `first`.
+    fn rows(&mut self, (first, last): (usize, usize), price: f64) {
+        let mut work = vec![(first, last, self.low[first] as usize, first - 1)];
+        while let Some((first, last, from, to)) = work.pop() {
+            let j = usize::midpoint(first, last);
+            let from = from.max(self.low[j] as usize).min(to);
+            let (mut least, mut at) = (f64::INFINITY, from);
+            for (i, before) in self.least[from..=to].iter().enumerate() {
+                let cost = before + self.sums.cost(from + i, j);
+                if cost < least {
+                    (least, at) = (cost, from + i);
+                }
+            }
+            self.least[j] = least + price;
+            self.start[j] = at as u32;
+            if j > first {
+                work.push((first, j - 1, from, at));
+            }
+            if j < last {
+                work.push((j + 1, last, at, to));
+            }
+        }
+    }
+}
+
+/// The greatest number that belongs to the lower of two neighbours.
+fn between(low: f32, high: f32) -> f32 {
+    ((f64::from(low) + f64::from(high)) / 2.0) as f32
 }
 
 /// The nearest of ascending `centres` for each element; the lower one where two are as near.
 pub fn assign(elements: &[f32], centres: &[f32], indices: &mut [u8]) {
-    let limits: Vec<f32> = centres
-        .windows(2)
-        .map(|pair| ((f64::from(pair[0]) + f64::from(pair[1])) / 2.0) as f32)
-        .collect();
+    let limits: Vec<f32> = centres.windows(2).map(|pair| between(pair[0], pair[1])).collect();
     if limits.len() <= 16 {
         indices.fill(0);
         for limit in limits {
@@ -341,7 +547,7 @@ mod tests {
         #[test]
         fn clusters_are_the_best(elements in prop::collection::vec(-4i8..4, 1..12), k in 1usize..5) {
             let elements: Vec<f32> = elements.into_iter().map(|x| f32::from(x) / 3.0).collect();
-            let centres = centres(&Counted::of(&elements), k);
+            let centres = centres(&Counted::of(&elements), k, &|x| x as f32);
             let mut sorted = elements.clone();
             sorted.sort_by(f32::total_cmp);
             let best = by_force(&sorted, k);
@@ -353,7 +559,7 @@ mod tests {
             elements in prop::collection::vec(-1f32..1.0, 0..40),
             k in 1usize..40,
         ) {
-            let centres = centres(&Counted::of(&elements), k);
+            let centres = centres(&Counted::of(&elements), k, &|x| x as f32);
             let mut indices = vec![0; elements.len()];
             assign(&elements, &centres, &mut indices);
             for (x, i) in elements.iter().zip(indices) {
@@ -372,19 +578,52 @@ mod tests {
         assert_eq!(Counted::halves(&[-0.0, 0.0]), Counted::of(&[0.0, -0.0]));
     }
 
+    /// The least cost of `k` intervals, by all starts of each.
+    fn by_table(sums: &Sums, k: usize) -> f64 {
+        let n = sums.len();
+        let mut least: Vec<f64> =
+            (0..=n).map(|j| if j == 0 { 0.0 } else { sums.cost(0, j) }).collect();
+        for _ in 1..k {
+            for j in (1..=n).rev() {
+                least[j] = (1..j).map(|i| least[i] + sums.cost(i, j)).fold(least[j], f64::min);
+            }
+        }
+        least[n]
+    }
+
+    fn total(sums: &Sums, cuts: &[usize]) -> f64 {
+        cuts.windows(2).map(|cut| sums.cost(cut[0], cut[1])).sum()
+    }
+
     #[test]
     fn many_numbers_are_cut_as_well_as_few() {
-        let elements: Vec<f32> =
-            (0..9_000).map(|i| (i as f32 * 0.618_034).fract().powi(3) - 0.3).collect();
-        let counted = Counted::of(&elements);
-        for k in [2, 4, 16] {
-            let sums = Sums::of(&counted);
-            let total = |cuts: &[usize]| -> f64 {
-                cuts.windows(2).map(|cut| sums.cost(cut[0], cut[1])).sum()
-            };
-            let exact = total(&Bands::whole(counted.values.len(), k).search(&sums));
-            assert!(total(&cuts(&counted, k)) <= exact * (1.0 + 1e-9), "{k}");
+        let skewed: Vec<f32> =
+            (0..2_500).map(|i| (i as f32 * 0.618_034).fract().powi(3) - 0.3).collect();
+        let even: Vec<f32> = (0..900).map(|i| i as f32).collect();
+        let groups: Vec<f32> = (0..1200).map(|i| (i % 7) as f32 + (i / 7) as f32 * 1e-4).collect();
+        let halves: Vec<f32> = skewed.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
+        for elements in [skewed, even, groups, halves] {
+            let sums = Sums::of(&Counted::of(&elements));
+            for k in [1, 2, 4, 7, 16, 64, 256] {
+                let cuts = cuts(&sums, k);
+                assert_eq!(cuts.len(), k + 1);
+                assert!(cuts.windows(2).all(|cut| cut[0] < cut[1]));
+                let (got, best) = (total(&sums, &cuts), by_table(&sums, k));
+                assert!(got <= best * (1.0 + 1e-9) + 1e-9, "{k}: {got} {best}");
+            }
         }
+    }
+
+    #[test]
+    fn rounded_centres_are_as_good_as_rounding_allows() {
+        let elements: Vec<f32> = (0..600).map(|i| (i as f32 * 0.377).sin()).collect();
+        let counted = Counted::of(&elements);
+        let coarse = |x: f64| ((x * 16.0).round() / 16.0) as f32;
+        let plain: Vec<f32> =
+            centres(&counted, 9, &|x| x as f32).iter().map(|&x| coarse(f64::from(x))).collect();
+        let moved = centres(&counted, 9, &coarse);
+        assert!(moved.iter().all(|&x| x == coarse(f64::from(x))));
+        assert!(cost(&elements, &moved) <= cost(&elements, &plain) + 1e-9);
     }
 
     #[test]

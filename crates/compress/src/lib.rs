@@ -9,11 +9,13 @@
 //! **Invariant:** ops are made in the form of the newest opset; `legalize` gives them an older one.
 
 mod blocks;
+mod direct;
 mod encode;
 mod encoded;
 mod feedback;
 mod filter;
 mod float;
+mod halves;
 pub mod kmeans;
 mod linear;
 mod moments;
@@ -22,8 +24,10 @@ mod prune;
 mod quality;
 mod run;
 mod scheme;
+mod short;
 mod site;
 mod smooth;
+mod spill;
 mod store;
 mod survey;
 pub mod vectors;

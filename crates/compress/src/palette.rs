@@ -6,8 +6,8 @@ use crate::blocks::Blocks;
 use crate::encode::{Misfit, Pruned, Weight, divisor};
 use crate::encoded::{Table, for_each_factor};
 use crate::float::HalfOr;
-use crate::kmeans::{self, Counted};
-use crate::linear::{Linear, Method, extremes};
+use crate::kmeans::{self, Costs, Counted};
+use crate::linear::{Linear, Method};
 use crate::scheme::{Grouping, Palette, Tables};
 use crate::vectors::{nearest, vectors};
 
@@ -71,10 +71,44 @@ fn factors(weight: Weight<'_>, is_across: bool) -> Factors {
 }
 
 /// The elements by groups.
-struct Cut {
-    groups: Blocks,
+pub(crate) struct Cut {
+    pub(crate) groups: Blocks,
     axis: usize,
     width: usize,
+}
+
+/// The groups of a weight; says so where they are not those asked for.
+pub(crate) fn cut(
+    weight: Weight<'_>,
+    palette: &Palette,
+    notes: &mut Vec<String>,
+) -> Result<Cut, Misfit> {
+    let axis = palette.axis.unwrap_or(weight.output);
+    let extent =
+        *weight.shape.get(axis).ok_or_else(|| Misfit(format!("there is no axis {axis}")))?;
+    let width = palette.width.max(1);
+    if !extent.is_multiple_of(width) {
+        let message = format!("{extent} channels are not divided by vectors of {width}");
+        return Err(Misfit(message));
+    }
+    let group = match palette.grouping {
+        Grouping::Tensor => extent,
+        Grouping::Channels(size) => {
+            let fits = divisor(extent / width, (size / width).max(1)) * width;
+            if fits != size {
+                notes.push(format!(
+                        "groups of {fits} in place of {size}, as {extent} channels are not divided by it"
+                    ));
+            }
+            fits
+        }
+    };
+    let mut shape = weight.shape.to_vec();
+    shape[axis] /= width;
+    let mut size = vec![0; shape.len()];
+    size[axis] = group / width;
+    let groups = Blocks::new(&shape, &size).map_err(|e| Misfit(e.to_string()))?;
+    Ok(Cut { groups, axis, width })
 }
 
 struct Making<'a> {
@@ -85,39 +119,6 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn cut(&self, notes: &mut Vec<String>) -> Result<Cut, Misfit> {
-        let (weight, palette) = (self.weight, self.palette);
-        let axis = palette.axis.unwrap_or(weight.output);
-        let extent =
-            *weight.shape.get(axis).ok_or_else(|| Misfit(format!("there is no axis {axis}")))?;
-        let width = palette.width.max(1);
-        if !extent.is_multiple_of(width) {
-            let message = format!("{extent} channels are not divided by vectors of {width}");
-            return Err(Misfit(message));
-        }
-        let group = match palette.grouping {
-            Grouping::Tensor => extent,
-            Grouping::Channels(size) => {
-                let fits = divisor(extent / width, (size / width).max(1)) * width;
-                if fits != size {
-                    notes.push(format!(
-                        "groups of {fits} in place of {size}, as {extent} channels are not divided by it"
-                    ));
-                }
-                fits
-            }
-        };
-        if width > 1 && self.pruned.mask.is_some() {
-            return Err(Misfit("vectors and pruning do not go together".to_owned()));
-        }
-        let mut shape = weight.shape.to_vec();
-        shape[axis] /= width;
-        let mut size = vec![0; shape.len()];
-        size[axis] = group / width;
-        let groups = Blocks::new(&shape, &size).map_err(|e| Misfit(e.to_string()))?;
-        Ok(Cut { groups, axis, width })
-    }
-
     /// For each element what it is divided by first.
     fn scales(&self) -> Option<Vec<f32>> {
         let (factors, shape) = self.factors.as_ref()?;
@@ -128,7 +129,10 @@ impl Making<'_> {
 
     fn table(self, notes: &mut Vec<String>) -> Result<Table, Misfit> {
         let (weight, palette) = (self.weight, self.palette);
-        let cut = self.cut(notes)?;
+        let cut = cut(weight, palette, notes)?;
+        if cut.width > 1 && self.pruned.mask.is_some() {
+            return Err(Misfit("vectors and pruning do not go together".to_owned()));
+        }
         let scales = self.scales();
         let scaled: Option<Vec<f32>> = scales
             .as_ref()
@@ -163,7 +167,7 @@ impl Making<'_> {
             if let Some((codes, scale)) = cluster.coded {
                 let (all, scales) = coded.get_or_insert_default();
                 all.extend(codes);
-                scales.push(scale);
+                scales.extend(scale);
             }
         }
         let mut table = Table {
@@ -263,7 +267,7 @@ struct Cluster {
     entries: Vec<f32>,
     indices: Vec<u8>,
     /// The entries as integers, and their scale.
-    coded: Option<(Vec<i16>, f32)>,
+    coded: Option<(Vec<i16>, Vec<f32>)>,
 }
 
 fn cluster(
@@ -272,63 +276,104 @@ fn cluster(
     (palette, bits, float): (&Palette, u32, HalfOr),
 ) -> Cluster {
     let (k, width) = (1usize << bits, palette.width.max(1));
-    let mut entries = match &palette.tables {
-        Tables::KMeans if width > 1 => vectors(group, width, k, group.len() as u64).0,
-        Tables::KMeans => {
-            let counted = match counts {
-                Some(counts) => Counted::weighted(group, counts),
-                None if float == HalfOr::Half && group.len() > MANY => Counted::halves(group),
-                None => Counted::of(group),
-            };
-            kmeans::centres(&counted, k)
+    let mut made = if width == 1 {
+        let counted = match counts {
+            Some(counts) => Counted::weighted(group, counts),
+            None if float == HalfOr::Half && group.len() > MANY => Counted::halves(group),
+            None => Counted::of(group),
+        };
+        entries(&counted, (palette, bits, float))
+    } else {
+        let values = match &palette.tables {
+            Tables::Custom(entries) => entries.clone(),
+            _ => vectors(group, width, k, group.len() as u64).0,
+        };
+        Entries::rounded(values, (palette, float))
+    };
+    let indices = if width == 1 {
+        let mut indices = vec![0u8; group.len()];
+        kmeans::assign(group, &made.values, &mut indices);
+        indices
+    } else {
+        nearest(group, &made.values, width)
+    };
+    let mut all = Entries::default();
+    made.values.truncate(k * width);
+    all.push(made, k * width);
+    Cluster { entries: all.values, indices, coded: all.coded }
+}
+
+/// The entries of tables.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Entries {
+    /// The numbers; those of one table in ascending order.
+    pub(crate) values: Vec<f32>,
+    /// Integers that decode to them, and a scale for each table.
+    pub(crate) coded: Option<(Vec<i16>, Vec<f32>)>,
+}
+
+impl Entries {
+    /// A table in the float type, and in integers where the palette asks for them.
+    fn rounded(mut values: Vec<f32>, (palette, float): (&Palette, HalfOr)) -> Self {
+        values.iter_mut().for_each(|x| *x = float.round(f64::from(*x)));
+        let coded = palette.int8_tables.then(|| int8_table(&mut values, float));
+        Self { values, coded: coded.map(|(codes, scale)| (codes, vec![scale])) }
+    }
+
+    /// Adds a table, filled up with zeros to `len` numbers.
+    pub(crate) fn push(&mut self, table: Self, len: usize) {
+        let end = self.values.len() + len;
+        self.values.extend(table.values);
+        self.values.resize(end, 0.0);
+        if let Some((codes, scales)) = table.coded {
+            let (all, all_scales) = self.coded.get_or_insert_default();
+            all.extend(codes);
+            all.resize(end, 0);
+            all_scales.extend(scales);
         }
-        Tables::Uniform => uniform(group, k, float),
-        Tables::Unique => Counted::of(group).values,
+    }
+}
+
+/// The table for numbers.
+pub(crate) fn entries(
+    counted: &Counted,
+    (palette, bits, float): (&Palette, u32, HalfOr),
+) -> Entries {
+    let k = 1usize << bits;
+    let values = match &palette.tables {
+        Tables::KMeans => kmeans::centres(counted, k, &|x| float.round(x)),
+        Tables::Uniform => uniform(counted, k, float),
+        Tables::Unique => counted.values.clone(),
         Tables::Custom(entries) => {
             let mut entries = entries.clone();
-            if width == 1 {
-                entries.sort_by(f32::total_cmp);
-            }
+            entries.sort_by(f32::total_cmp);
             entries
         }
     };
-    entries.iter_mut().for_each(|x| *x = float.round(f64::from(*x)));
-    let mut coded = palette.int8_tables.then(|| int8_table(&mut entries, float));
-    let indices = if width == 1 {
-        let mut indices = vec![0u8; group.len()];
-        kmeans::assign(group, &entries, &mut indices);
-        indices
-    } else {
-        nearest(group, &entries, width)
-    };
-    entries.resize(k * width, 0.0);
-    if let Some((codes, _)) = &mut coded {
-        codes.resize(k * width, 0);
-    }
-    Cluster { entries, indices, coded }
+    Entries::rounded(values, (palette, float))
 }
 
 /// Entries in equal steps, over the part of the range about its middle that leaves the least error.
-fn uniform(group: &[f32], k: usize, float: HalfOr) -> Vec<f32> {
-    let (low, high) = extremes(group);
+fn uniform(counted: &Counted, k: usize, float: HalfOr) -> Vec<f32> {
+    let (Some(&low), Some(&high)) = (counted.values.first(), counted.values.last()) else {
+        return Vec::new();
+    };
+    let costs = Costs::of(counted);
     let (low, high) = (f64::from(low), f64::from(high));
     let middle = f64::midpoint(low, high);
     let steps = (k - 1) as f64;
-    let mut best: Option<(f64, Vec<f32>)> = None;
+    let even = |first: f64, step: f64| -> Vec<f32> {
+        (0..k).map(|j| float.round(first + step * j as f64)).collect()
+    };
+    // The whole range with a step of the float type is what others store.
+    let whole = even(low, f64::from(float.round(f64::from(float.round(high - low)) / steps)));
+    let mut best = (costs.about(&whole), whole);
     let mut worse = 0;
     for share in (0..20).map(|n| 1.0 - 0.025 * f64::from(n)) {
-        let (first, width) = (middle + (low - middle) * share, (high - low) * share);
-        let entry = |j: usize| float.round(first + width * j as f64 / steps);
-        let entries: Vec<f32> = (0..k).map(entry).collect();
-        let inverse = if width > 0.0 { (steps / width) as f32 } else { 0.0 };
-        let (start, most) = (first as f32, (k - 1) as f32);
-        let gap = |&x: &f32| {
-            let at = ((x - start) * inverse + 0.5).clamp(0.0, most) as usize;
-            f64::from(x - entries[at]).powi(2)
-        };
-        let error: f64 = group.iter().map(gap).sum();
-        if best.as_ref().is_none_or(|(least, _)| error < *least) {
-            best = Some((error, entries));
+        let entries = even(middle + (low - middle) * share, (high - low) * share / steps);
+        let error = costs.about(&entries);
+        if error < best.0 {
+            best = (error, entries);
             worse = 0;
         } else {
             worse += 1;
@@ -337,7 +382,7 @@ fn uniform(group: &[f32], k: usize, float: HalfOr) -> Vec<f32> {
             }
         }
     }
-    best.map_or_else(Vec::new, |(_, entries)| entries)
+    best.1
 }
 
 /// A table as 8-bit integers with a scale; the entries become what those decode to.

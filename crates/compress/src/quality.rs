@@ -19,30 +19,125 @@ impl Quality {
     /// The distances of `got` from `reference`, which have as many elements.
     #[must_use]
     pub fn of(reference: &[f32], got: &[f32]) -> Self {
-        let (mut signal, mut other, mut noise, mut dot, mut most) = (0f64, 0f64, 0f64, 0f64, 0f32);
-        for (a, b) in reference.chunks(4096).zip(got.chunks(4096)) {
-            let mut lanes = [[0f32; 4]; 8];
-            for (i, (&x, &y)) in a.iter().zip(b).enumerate() {
-                let gap = x - y;
-                let lane = &mut lanes[i & 7];
-                lane[0] += x * x;
-                lane[1] += y * y;
-                lane[2] += gap * gap;
-                lane[3] += x * y;
-                most = most.max(gap.abs());
-            }
-            for lane in lanes {
-                signal += f64::from(lane[0]);
-                other += f64::from(lane[1]);
-                noise += f64::from(lane[2]);
-                dot += f64::from(lane[3]);
-            }
+        pulp::Arch::new().dispatch(Pair { reference, got }).quality(reference.len())
+    }
+}
+
+/// Two tensors to compare.
+struct Pair<'a> {
+    reference: &'a [f32],
+    got: &'a [f32],
+}
+
+impl pulp::WithSimd for Pair<'_> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Sums {
+        let mut sums = Sums::default();
+        for (a, b) in self.reference.chunks(4096).zip(self.got.chunks(4096)) {
+            let mut lanes = Lanes::default();
+            lanes.add(a, b);
+            sums.add(&lanes);
         }
+        sums
+    }
+}
+
+/// Sums over elements and what they decode to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Sums {
+    /// Squares of the elements.
+    pub(crate) signal: f64,
+    /// Squares of what they decode to.
+    pub(crate) other: f64,
+    /// Squares of differences.
+    pub(crate) noise: f64,
+    /// The greatest difference.
+    pub(crate) most: f32,
+}
+
+/// Numbers that are added up side by side.
+const LANES: usize = 8;
+
+/// [`Sums`] of a few thousand elements.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lanes {
+    signal: [f32; LANES],
+    other: [f32; LANES],
+    noise: [f32; LANES],
+    most: [f32; LANES],
+}
+
+impl Lanes {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, reference: &[f32], got: &[f32]) {
+        let (a, a_rest) = reference.as_chunks::<LANES>();
+        let (b, b_rest) = got.as_chunks::<LANES>();
+        for (a, b) in a.iter().zip(b) {
+            self.add_one(a, b);
+        }
+        for (&x, &y) in a_rest.iter().zip(b_rest) {
+            let (mut one, mut other) = ([0.0; LANES], [0.0; LANES]);
+            (one[0], other[0]) = (x, y);
+            self.add_one(&one, &other);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add_one(&mut self, reference: &[f32; LANES], got: &[f32; LANES]) {
+        for k in 0..LANES {
+            let (x, y) = (reference[k], got[k]);
+            let gap = x - y;
+            self.signal[k] += x * x;
+            self.other[k] += y * y;
+            self.noise[k] += gap * gap;
+            self.most[k] = if gap.abs() > self.most[k] { gap.abs() } else { self.most[k] };
+        }
+    }
+}
+
+impl Sums {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, lanes: &Lanes) {
+        for k in 0..LANES {
+            self.signal += f64::from(lanes.signal[k]);
+            self.other += f64::from(lanes.other[k]);
+            self.noise += f64::from(lanes.noise[k]);
+            self.most = self.most.max(lanes.most[k]);
+        }
+    }
+
+    /// Adds `count` elements `x` that decode to `y`.
+    pub(crate) fn add_counted(&mut self, count: f64, x: f32, y: f32) {
+        let (x, y) = (f64::from(x), f64::from(y));
+        self.signal += count * x * x;
+        self.other += count * y * y;
+        self.noise += count * (x - y) * (x - y);
+        self.most = self.most.max((x - y).abs() as f32);
+    }
+
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.signal += other.signal;
+        self.other += other.other;
+        self.noise += other.noise;
+        self.most = self.most.max(other.most);
+    }
+
+    /// The distances over `count` elements.
+    pub(crate) fn quality(&self, count: usize) -> Quality {
+        let Self { signal, other, noise, most } = *self;
         let norms = (signal * other).sqrt();
-        Self {
-            mse: noise / reference.len().max(1) as f64,
+        // The product of both is half of what the squares have in common.
+        let dot = (signal + other - noise) / 2.0;
+        Quality {
+            mse: noise / count.max(1) as f64,
             snr_db: if noise > 0.0 { 10.0 * (signal / noise).log10() } else { f64::INFINITY },
-            cosine: if norms > 0.0 { dot / norms } else { f64::from(u8::from(signal == other)) },
+            cosine: if norms > 0.0 {
+                (dot / norms).clamp(-1.0, 1.0)
+            } else {
+                f64::from(u8::from(signal == other))
+            },
             max_error: f64::from(most),
         }
     }

@@ -8,13 +8,17 @@ use mlc_pass::{Changed, PassCx, PassError, Record, Result};
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Map, Value as Json, json};
 
-use crate::encode::{Weight, encode};
+use crate::encode::{Misfit, Weight, encode, linear};
+use crate::encoded::{Codes, Table};
 use crate::float::HalfOr;
 use crate::moments::{Calibration, Moments};
+use crate::palette::cut;
 use crate::quality::Quality;
 use crate::scheme::Scheme;
 use crate::site::{Candidate, Left, Selection, find};
+use crate::spill::{LIMIT, Spill};
 use crate::store::Stored;
+use crate::{direct, halves};
 
 /// A weight that was compressed, and how well.
 pub(crate) struct Done {
@@ -46,8 +50,8 @@ pub struct Job<'a> {
 }
 
 /// Compresses the weights of the functions that `cx` names, each at most once however often it is
-/// used, and records what came of each. One weight a thread is in memory at a time, beside what is
-/// compressed. Where `cx` has a [`Calibration`] that asks for it, errors are made up for.
+/// used, and records what came of each. One weight a thread is in memory at a time; what is compressed is
+/// kept in memory up to a limit, and beyond it in a file. Where `cx` has a [`Calibration`] that asks for it, errors are made up for.
 ///
 /// # Errors
 /// A condition that is none, a weight that decodes to something worse than `min_snr`, or whose elements
@@ -65,18 +69,24 @@ pub fn run(program: &mut Program, cx: &mut PassCx, job: &Job<'_>) -> Result<Chan
         meter.total(found.weights.iter().map(|(weight, _)| weight.tensor.byte_len()).sum());
     }
     let meter = cx.meter();
+    let spill = Spill::new(LIMIT);
     let done: Vec<Result<Result<Done, Kept>>> = found
         .weights
         .par_iter()
         .with_max_len(1)
         .map(|(candidate, _)| {
-            let done = compress(candidate, job.scheme, moments(candidate));
+            let mut done = compress(candidate, job.scheme, moments(candidate));
+            if let Ok(Ok(done)) = &mut done {
+                spill.keep(&mut done.stored);
+            }
+            candidate.tensor.release();
             if let Some(meter) = meter {
                 meter.done(candidate.tensor.byte_len());
             }
             done
         })
         .collect();
+    let spilled = spill.finish()?;
     let mut stored: BTreeMap<(FuncId, Node), (Stored, String)> = BTreeMap::new();
     let mut worst = Vec::new();
     for ((candidate, sites), done) in found.weights.into_iter().zip(done) {
@@ -122,7 +132,7 @@ pub fn run(program: &mut Program, cx: &mut PassCx, job: &Job<'_>) -> Result<Chan
     for func in functions {
         changed |= Rewriter::run::<PassError>(program, func, Some(job.pass), &mut |b, node| {
             let Some((stored, name)) = stored.get(&(func, node)) else { return Ok(Action::Keep) };
-            Ok(Action::Replace(vec![stored.build(b, name)?]))
+            Ok(Action::Replace(vec![stored.build(b, name, &spilled)?]))
         })?;
     }
     Ok(Changed::from(changed))
@@ -156,26 +166,83 @@ fn compress(
     let Some(float) = HalfOr::of(tensor.dtype()) else {
         return Ok(Err(Kept::Misfit(format!("it is of {}", tensor.dtype()))));
     };
-    let elements = float.read(&tensor.bytes()?);
-    let weight = Weight {
-        elements: &elements,
-        shape: &shape,
-        float,
-        output: candidate.axes.output,
-        input: candidate.axes.input,
-        moments,
+    let content = tensor.bytes()?;
+    let (output, input) = (candidate.axes.output, candidate.axes.input);
+    let weight = Weight { elements: &[], shape: &shape, float, output, input, moments };
+    let made = match in_one_go(&content, weight, scheme) {
+        Some(made) => made,
+        None => {
+            let elements = float.read(&content);
+            encode(Weight { elements: &elements, ..weight }, scheme).and_then(|(encoded, notes)| {
+                let quality = Quality::of(&elements, &encoded.decode());
+                let stored = Stored::new(&encoded).map_err(|e| Misfit(e.to_string()))?;
+                Ok((stored, quality, notes))
+            })
+        }
     };
-    let (encoded, notes) = match encode(weight, scheme) {
+    let (stored, quality, notes) = match made {
         Ok(made) => made,
         Err(misfit) => return Ok(Err(Kept::Misfit(misfit.to_string()))),
     };
-    let bytes = encoded.bytes();
+    let bytes = stored.bytes();
     if bytes >= tensor.byte_len() {
         return Ok(Err(Kept::Larger(bytes)));
     }
-    let quality = Quality::of(&elements, &encoded.decode());
-    let stored = Stored::new(&encoded)?;
     Ok(Ok(Done { stored, bytes, quality, notes }))
+}
+
+/// What is stored of a weight, how well, and what is to be said of it.
+type Made = (Stored, Quality, Vec<String>);
+
+/// What [`encode`] would make of the elements in `content`, without a copy of them; `None` where that
+/// cannot be. The elements of `weight` are not heeded.
+pub(crate) fn in_one_go(
+    content: &[u8],
+    weight: Weight<'_>,
+    scheme: &Scheme,
+) -> Option<Result<Made, Misfit>> {
+    if scheme.prune.is_some() || weight.moments.is_some() || content.is_empty() {
+        return None;
+    }
+    let mut notes = Vec::new();
+    let shape: Vec<u64> = weight.shape.iter().map(|&d| d as u64).collect();
+    let (body, quality) = match (&scheme.quantize, &scheme.palette) {
+        (Some(quantize), None) => {
+            let (linear, blocks) = linear(weight, quantize, false, &mut notes).ok()?;
+            let made = match direct::quantize(content, weight.float, linear, &blocks)? {
+                Ok(made) => made,
+                Err(odd) => return Some(Err(Misfit::odd(odd))),
+            };
+            let like = Codes::of(&made.affine, quantize, &blocks);
+            (Stored::packed_codes(weight.float, &shape, made.data, &like), made.quality)
+        }
+        (None, Some(palette)) => {
+            let is_plain = !palette.channel_scale && palette.width <= 1;
+            let bits = palette.bits_of_table()?;
+            if !is_plain || weight.float != HalfOr::Half {
+                return None;
+            }
+            let groups = cut(weight, palette, &mut notes).ok()?.groups;
+            let made = match halves::index(content, &groups, (palette, bits))? {
+                Ok(made) => made,
+                Err(odd) => return Some(Err(Misfit::odd(odd))),
+            };
+            let like = Table {
+                bits,
+                indices: Vec::new(),
+                entries: made.entries,
+                groups: groups.counts(),
+                width: 1,
+                vector_axis: None,
+                coded: made.coded,
+                factors: None,
+            };
+            (Stored::packed_table(weight.float, &shape, made.data, &like), made.quality)
+        }
+        _ => return None,
+    };
+    let stored = body.map(Stored::packed).map_err(|error| Misfit(error.to_string()));
+    Some(stored.map(|stored| (stored, quality, notes)))
 }
 
 fn row(candidate: &Candidate, scheme: &str, done: &Done) -> Record {

@@ -116,6 +116,13 @@ impl Palette {
     }
 }
 
+impl Palette {
+    /// Bits of an index where the elements have no say in it.
+    pub(crate) fn bits_of_table(&self) -> Option<u32> {
+        (self.tables != Tables::Unique).then_some(self.bits)
+    }
+}
+
 /// Pruning; axes are those of the weight where they are not given.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pruning {

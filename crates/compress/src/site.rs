@@ -12,7 +12,8 @@ use crate::filter::{Asked, Filter, FilterError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
     /// Conditions, one of which holds: names of weights, kinds of ops that use them, module paths,
-    /// `shape=*x*x1x1`, `rank=4`, `elements>100000`, and such joined by `&`; all weights if empty.
+    /// `shape=*x*x1x1`, `rank=4`, `elements>100000`, and such joined by ` & `; `name=` and a name as it
+    /// stands; all weights if empty.
     pub only: Vec<String>,
     /// Those that stay as they are.
     pub skip: Vec<String>,

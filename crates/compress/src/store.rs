@@ -10,47 +10,43 @@ use mlc_tensor::{DType, Tensor, TensorError};
 
 use crate::encoded::{Body, Codes, Encoded, Table};
 use crate::float::HalfOr;
+use crate::spill::{Part, Spilled};
 
 /// Elements of `bits` bits without gaps, the lowest bits of a byte first.
 pub(crate) fn pack(values: impl Iterator<Item = u8>, bits: u32) -> Vec<u8> {
     if bits == 8 {
         return values.collect();
     }
-    let mut out = Vec::new();
-    let (mut word, mut filled) = (0u32, 0);
-    let mask = (1u32 << bits) - 1;
-    for value in values {
-        word |= (u32::from(value) & mask) << filled;
-        filled += bits;
-        while filled >= 8 {
-            out.push(word as u8);
-            word >>= 8;
-            filled -= 8;
-        }
-    }
-    if filled > 0 {
-        out.push(word as u8);
+    let values: Vec<u8> = values.collect();
+    let mut out = vec![0u8; (values.len() * bits as usize).div_ceil(8)];
+    let mask = (1u64 << bits) - 1;
+    for (out, eight) in out.chunks_mut(bits as usize).zip(values.chunks(8)) {
+        let word = eight
+            .iter()
+            .enumerate()
+            .fold(0u64, |word, (k, &x)| word | (u64::from(x) & mask) << (k * bits as usize));
+        out.copy_from_slice(&word.to_le_bytes()[..out.len()]);
     }
     out
 }
 
 /// A compressed weight whose parts are packed: what a program holds of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stored {
-    mask: Option<Tensor>,
+    mask: Option<Part>,
     body: StoredBody,
 }
 
-#[derive(Debug, Clone)]
-enum StoredBody {
-    Plain(Tensor),
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StoredBody {
+    Plain(Part),
     Codes {
-        data: Tensor,
+        data: Part,
         scale: Tensor,
         offset: Option<Tensor>,
     },
     Table {
-        indices: Tensor,
+        indices: Part,
         table: Tensor,
         scale: Option<Tensor>,
         axis: Option<i64>,
@@ -87,6 +83,29 @@ fn floats(float: HalfOr, shape: &[usize], values: &[f32]) -> Result<Tensor, Tens
 }
 
 impl Stored {
+    /// Bytes of everything that is stored.
+    pub(crate) fn bytes(&self) -> u64 {
+        let (large, small): (&Part, Vec<Option<&Tensor>>) = match &self.body {
+            StoredBody::Plain(part) => (part, Vec::new()),
+            StoredBody::Codes { data, scale, offset } => (data, vec![Some(scale), offset.as_ref()]),
+            StoredBody::Table { indices, table, scale, factors, .. } => {
+                (indices, vec![Some(table), scale.as_ref(), factors.as_ref()])
+            }
+        };
+        let mask = self.mask.as_ref().map_or(0, Part::byte_len);
+        large.byte_len() + mask + small.into_iter().flatten().map(Tensor::byte_len).sum::<u64>()
+    }
+
+    /// The parts that grow with the weight.
+    pub(crate) fn large_parts(&mut self) -> impl Iterator<Item = &mut Part> {
+        let body = match &mut self.body {
+            StoredBody::Plain(part)
+            | StoredBody::Codes { data: part, .. }
+            | StoredBody::Table { indices: part, .. } => part,
+        };
+        self.mask.iter_mut().chain([body])
+    }
+
     /// The parts of `encoded`.
     ///
     /// # Errors
@@ -97,13 +116,13 @@ impl Stored {
             None => None,
             Some(mask) => {
                 let bytes = pack(mask.iter().map(|&keep| u8::from(keep)), 1);
-                Some(Tensor::from_bytes(DType::U1, &extents(&encoded.shape), bytes)?)
+                Some(Tensor::from_bytes(DType::U1, &extents(&encoded.shape), bytes)?.into())
             }
         };
         let body = match &encoded.body {
             Body::Plain(elements) => {
                 let elements = kept.of(elements);
-                StoredBody::Plain(floats(encoded.float, &[elements.len()], &elements)?)
+                StoredBody::Plain(floats(encoded.float, &[elements.len()], &elements)?.into())
             }
             Body::Codes(codes) => Self::codes(encoded, codes, &kept)?,
             Body::Table(table) => Self::table(encoded, table, &kept)?,
@@ -112,17 +131,36 @@ impl Stored {
     }
 
     fn codes(encoded: &Encoded, codes: &Codes, kept: &Kept<'_>) -> Result<StoredBody, TensorError> {
-        let dtype = integers(codes);
         let values = kept.of(&codes.values);
         let shape = kept.shape(&encoded.shape, values.len());
-        let packed = |values: &[i16]| pack(values.iter().map(|&q| q as u8), codes.bits);
-        let data = Tensor::from_bytes(dtype, &shape, packed(&values))?;
-        let scale = floats(encoded.float, &codes.blocks, &codes.scales)?;
-        let offset = match &codes.zeros {
+        let data = pack(values.iter().map(|&q| q as u8), codes.bits);
+        let like = Codes { values: Vec::new(), ..codes.clone() };
+        Self::packed_codes(encoded.float, &shape, data, &like)
+    }
+
+    /// Integers that are packed already; `like` says what else there is.
+    pub(crate) fn packed_codes(
+        float: HalfOr,
+        shape: &[u64],
+        data: Vec<u8>,
+        like: &Codes,
+    ) -> Result<StoredBody, TensorError> {
+        let dtype = integers(like);
+        let data = Tensor::from_bytes(dtype, shape, data)?.into();
+        let scale = floats(float, &like.blocks, &like.scales)?;
+        let offset = match &like.zeros {
             None => None,
-            Some(zeros) => Some(Tensor::from_bytes(dtype, &extents(&codes.blocks), packed(zeros))?),
+            Some(zeros) => {
+                let bytes = pack(zeros.iter().map(|&q| q as u8), like.bits);
+                Some(Tensor::from_bytes(dtype, &extents(&like.blocks), bytes)?)
+            }
         };
         Ok(StoredBody::Codes { data, scale, offset })
+    }
+
+    /// A weight that is packed already.
+    pub(crate) fn packed(body: StoredBody) -> Self {
+        Self { mask: None, body }
     }
 
     fn table(encoded: &Encoded, table: &Table, kept: &Kept<'_>) -> Result<StoredBody, TensorError> {
@@ -132,25 +170,36 @@ impl Stored {
         }
         let indices = kept.of(&table.indices);
         let packed = pack(indices.iter().copied(), table.bits);
-        let index_shape = kept.shape(&shape, indices.len());
-        let indices = Tensor::from_bytes(unsigned(table.bits), &index_shape, packed)?;
-        let mut groups = table.groups.clone();
-        groups.extend([1 << table.bits, table.width]);
-        let (entries, scale) = match &table.coded {
-            None => (floats(encoded.float, &groups, &table.entries)?, None),
+        let shape = kept.shape(&shape, indices.len());
+        let like = Table { indices: Vec::new(), ..table.clone() };
+        Self::packed_table(encoded.float, &shape, packed, &like)
+    }
+
+    /// Indices that are packed already; `like` says what else there is.
+    pub(crate) fn packed_table(
+        float: HalfOr,
+        shape: &[u64],
+        indices: Vec<u8>,
+        like: &Table,
+    ) -> Result<StoredBody, TensorError> {
+        let indices = Tensor::from_bytes(unsigned(like.bits), shape, indices)?.into();
+        let mut groups = like.groups.clone();
+        groups.extend([1 << like.bits, like.width]);
+        let (entries, scale) = match &like.coded {
+            None => (floats(float, &groups, &like.entries)?, None),
             Some((codes, scales)) => {
                 let bytes: Vec<u8> = codes.iter().map(|&q| q as u8).collect();
-                let mut blocks = table.groups.clone();
+                let mut blocks = like.groups.clone();
                 blocks.extend([1, 1]);
                 let codes = Tensor::from_bytes(DType::I8, &extents(&groups), bytes)?;
-                (codes, Some(floats(encoded.float, &blocks, scales)?))
+                (codes, Some(floats(float, &blocks, scales)?))
             }
         };
-        let factors = match &table.factors {
+        let factors = match &like.factors {
             None => None,
-            Some((factors, shape)) => Some(floats(encoded.float, shape, factors)?),
+            Some((factors, shape)) => Some(floats(float, shape, factors)?),
         };
-        let axis = table.vector_axis.map(|axis| axis as i64);
+        let axis = like.vector_axis.map(|axis| axis as i64);
         Ok(StoredBody::Table { indices, table: entries, scale, axis, factors })
     }
 
@@ -158,24 +207,34 @@ impl Stored {
     ///
     /// # Errors
     /// Parts that do not fit together, which is a fault of the scheme.
-    pub(crate) fn build(&self, b: &mut Builder<'_>, name: &str) -> Result<Value> {
+    pub(crate) fn build(
+        &self,
+        b: &mut Builder<'_>,
+        name: &str,
+        spilled: &Spilled,
+    ) -> Result<Value> {
+        let large = |b: &mut Builder<'_>, what: &str, part: &Part| -> Result<Value> {
+            let value = b.constant(spilled.tensor(part)?)?;
+            b.name(value, &format!("{name}_{what}"));
+            Ok(value)
+        };
         let part = |b: &mut Builder<'_>, what: &str, tensor: &Tensor| -> Result<Value> {
             let value = b.constant(tensor.clone())?;
             b.name(value, &format!("{name}_{what}"));
             Ok(value)
         };
         let mask = match &self.mask {
-            Some(mask) => Some(part(b, "mask", mask)?),
+            Some(mask) => Some(large(b, "mask", mask)?),
             None => None,
         };
         let dense = match (&self.body, mask) {
             (StoredBody::Plain(values), Some(mask)) => {
-                let values = part(b, "nonzero", values)?;
+                let values = large(b, "nonzero", values)?;
                 return Ok(ConstexprSparseToDense { shape: None }.build(b, values, mask)?);
             }
-            (StoredBody::Plain(values), None) => return part(b, "plain", values),
+            (StoredBody::Plain(values), None) => return large(b, "plain", values),
             (StoredBody::Codes { data, scale, offset }, mask) => {
-                let data = part(b, "quantized", data)?;
+                let data = large(b, "quantized", data)?;
                 let scale = part(b, "scale", scale)?;
                 let offset = match offset {
                     Some(offset) => Some(part(b, "offset", offset)?),
@@ -190,7 +249,7 @@ impl Stored {
                 }
             }
             (StoredBody::Table { indices, table, scale, axis, factors }, mask) => {
-                let indices = part(b, "indices", indices)?;
+                let indices = large(b, "indices", indices)?;
                 let mut entries = part(b, "table", table)?;
                 if let Some(scale) = scale {
                     let scale = part(b, "table_scale", scale)?;

@@ -9,14 +9,14 @@ use rayon::prelude::{
 };
 
 /// Vectors that are worked on together.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Vectors that sums are taken over in one go, in order, so that threads do not matter.
 const PART: usize = 4096;
 /// Most vectors that starts are tried on, for each cluster.
-const SAMPLE: usize = 128;
+const SAMPLE: usize = 512;
 /// Rounds until clusters are taken for settled.
 const ROUNDS: usize = 24;
-/// Differences that starts may take in all; the fewer vectors there are, the more starts are tried.
+/// Differences that starts, and moves of clusters, may take; the fewer vectors, the more are tried.
 const WORK: usize = 60_000_000;
 
 /// Vectors of `width` numbers, one after the other.
@@ -32,21 +32,21 @@ pub fn vectors(elements: &[f32], width: usize, k: usize, seed: u64) -> (Vec<f32>
     let all = Vectors { elements, width: width.max(1) };
     let sample = all.sample(SAMPLE * k);
     let few = Vectors { elements: &sample, width: all.width };
-    let work = (sample.len() * k * ROUNDS).max(1);
-    let starts = (WORK / work).clamp(3, 24) as u64;
+    let round = (few.count() * k).max(1);
+    let starts = (WORK / (round * ROUNDS)).clamp(2, 100) as u64;
     let mut best: Option<(f64, Vec<f32>)> = None;
     for start in 0..starts {
         let centres = few.starts(k, seed.wrapping_add(start));
         let (cost, centres) = few.settle(centres, ROUNDS);
-        let (cost, centres) = few.improve(cost, centres);
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             best = Some((cost, centres));
         }
     }
-    let Some((_, centres)) = best else { return (vec![0.0; width * k], Vec::new()) };
-    let (cost, centres) = all.settle(centres, ROUNDS);
-    let (_, centres) = all.improve(cost, centres);
-    let (_, centres) = all.settle(centres, ROUNDS);
+    let Some((cost, centres)) = best else { return (vec![0.0; width * k], Vec::new()) };
+    let (_, centres) = few.improve(cost, centres, (WORK / (round * MOVED)).clamp(8, 400));
+    // What is settled on a part of many vectors is nearly so on all.
+    let rounds = (WORK * 2 / (all.count() * k).max(1)).clamp(2, 2 * ROUNDS);
+    let (_, centres) = all.settle(centres, rounds);
     let nearest = nearest(elements, &centres, all.width);
     (centres, nearest)
 }
@@ -56,10 +56,38 @@ pub(crate) fn nearest(elements: &[f32], centres: &[f32], width: usize) -> Vec<u8
     let mut found = vec![0u8; elements.len() / width.max(1)];
     found.par_chunks_mut(PART).enumerate().for_each(|(at, indices)| {
         let part = Vectors { elements: &elements[at * PART * width..], width };
-        part.assign(centres, indices.len(), &mut |i, c, _| indices[i] = c as u8);
+        part.assign(centres, indices.len(), |i, c, _| indices[i] = c as u8);
     });
     found
 }
+
+/// Vectors that get their nearest centres.
+struct Assign<'a, F> {
+    vectors: Vectors<'a>,
+    centres: &'a [f32],
+    count: usize,
+    visit: F,
+}
+
+impl<F: FnMut(usize, usize, f32)> pulp::WithSimd for Assign<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { vectors, centres, count, visit } = self;
+        match vectors.width {
+            2 => vectors.assign_of::<2>(centres, count, visit),
+            4 => vectors.assign_of::<4>(centres, count, visit),
+            8 => vectors.assign_of::<8>(centres, count, visit),
+            _ => vectors.assign_any(centres, count, visit),
+        }
+    }
+}
+
+/// Rounds until a moved cluster shows what it is good for.
+const MOVED: usize = 6;
+/// Clusters of little use, and such with great costs, that are moved and split.
+const PAIRS: usize = 5;
 
 /// What the vectors of each cluster come to.
 #[derive(Clone, Default)]
@@ -100,47 +128,76 @@ impl Vectors<'_> {
 
     /// Calls `visit` with the number of each of the first `count` vectors, its nearest centre and the
     /// squared distance to it.
-    fn assign(&self, centres: &[f32], count: usize, visit: &mut dyn FnMut(usize, usize, f32)) {
-        let width = self.width;
-        let mut turned = vec![[0f32; LANES]; width];
-        for start in (0..count).step_by(LANES) {
-            let lanes = LANES.min(count - start);
-            for lane in 0..lanes {
-                let vector = &self.elements[(start + lane) * width..][..width];
-                for (row, &x) in turned.iter_mut().zip(vector) {
-                    row[lane] = x;
+    fn assign(&self, centres: &[f32], count: usize, visit: impl FnMut(usize, usize, f32)) {
+        pulp::Arch::new().dispatch(Assign { vectors: *self, centres, count, visit });
+    }
+
+    #[inline(always)]
+    fn assign_of<const W: usize>(
+        &self,
+        centres: &[f32],
+        count: usize,
+        mut visit: impl FnMut(usize, usize, f32),
+    ) {
+        let vectors = self.elements.as_chunks::<W>().0;
+        let centres = centres.as_chunks::<W>().0;
+        for (group, vectors) in vectors[..count].chunks(LANES).enumerate() {
+            let mut turned = [[0f32; LANES]; W];
+            for (lane, vector) in vectors.iter().enumerate() {
+                for v in 0..W {
+                    turned[v][lane] = vector[v];
                 }
             }
             let (mut least, mut at) = ([f32::INFINITY; LANES], [0u32; LANES]);
-            for (c, centre) in centres.chunks_exact(width).enumerate() {
+            for (c, centre) in centres.iter().enumerate() {
                 let mut distance = [0f32; LANES];
-                for (row, &x) in turned.iter().zip(centre) {
+                for v in 0..W {
                     for lane in 0..LANES {
-                        let gap = row[lane] - x;
+                        let gap = turned[v][lane] - centre[v];
                         distance[lane] += gap * gap;
                     }
                 }
                 for lane in 0..LANES {
-                    let nearer = distance[lane] < least[lane];
-                    least[lane] = if nearer { distance[lane] } else { least[lane] };
-                    at[lane] = if nearer { c as u32 } else { at[lane] };
+                    let is_nearer = distance[lane] < least[lane];
+                    least[lane] = if is_nearer { distance[lane] } else { least[lane] };
+                    at[lane] = if is_nearer { c as u32 } else { at[lane] };
                 }
             }
-            for lane in 0..lanes {
-                visit(start + lane, at[lane] as usize, least[lane]);
+            for lane in 0..vectors.len() {
+                visit(group * LANES + lane, at[lane] as usize, least[lane]);
             }
         }
     }
 
-    /// Moves clusters of little use to where the error is greatest, as long as that helps.
-    fn improve(&self, mut cost: f64, mut centres: Vec<f32>) -> (f64, Vec<f32>) {
-        for _ in 0..8 {
-            let Some(moved) = self.moved(&centres) else { break };
-            let (now, settled) = self.settle(moved, 10);
-            if now >= cost * (1.0 - 1e-5) {
-                break;
+    #[inline(always)]
+    fn assign_any(&self, centres: &[f32], count: usize, mut visit: impl FnMut(usize, usize, f32)) {
+        for (i, vector) in self.elements.chunks_exact(self.width).take(count).enumerate() {
+            let distance = |centre: &[f32]| -> f32 {
+                vector.iter().zip(centre).map(|(x, y)| (x - y) * (x - y)).sum()
+            };
+            let (mut least, mut at) = (f32::INFINITY, 0);
+            for (c, centre) in centres.chunks_exact(self.width).enumerate() {
+                let distance = distance(centre);
+                if distance < least {
+                    (least, at) = (distance, c);
+                }
             }
-            (cost, centres) = (now, settled);
+            visit(i, at, least);
+        }
+    }
+
+    /// Moves clusters of little use to where the error is great, as long as that helps, at most so many
+    /// times.
+    fn improve(&self, mut cost: f64, mut centres: Vec<f32>, tries: usize) -> (f64, Vec<f32>) {
+        let mut moves = self.moves(&centres).into_iter();
+        for _ in 0..tries {
+            let Some(moved) = moves.next() else { break };
+            let (now, settled) = self.settle(moved, MOVED);
+            if now < cost * (1.0 - 1e-6) {
+                (cost, centres) = self.settle(settled, ROUNDS);
+                cost = cost.min(now);
+                moves = self.moves(&centres).into_iter();
+            }
         }
         (cost, centres)
     }
@@ -152,7 +209,7 @@ impl Vectors<'_> {
         parts.par_iter_mut().enumerate().for_each(|(at, part)| {
             let mut totals = Totals::new(centres.len(), width);
             let here = Vectors { elements: &self.elements[at * PART * width..], width };
-            here.assign(centres, PART.min(count - at * PART), &mut |i, c, distance| {
+            here.assign(centres, PART.min(count - at * PART), |i, c, distance| {
                 totals.counts[c] += 1.0;
                 totals.costs[c] += f64::from(distance);
                 let vector = &here.elements[i * width..][..width];
@@ -187,8 +244,8 @@ impl Vectors<'_> {
         (before, centres)
     }
 
-    /// The centres with the one that is missed least set beside the one with the greatest cost.
-    fn moved(&self, centres: &[f32]) -> Option<Vec<f32>> {
+    /// Centres with one that is hardly missed set beside one with a great cost, what promises most first.
+    fn moves(&self, centres: &[f32]) -> Vec<Vec<f32>> {
         let width = self.width;
         let totals = self.totals(centres);
         let k = centres.len() / width;
@@ -197,27 +254,40 @@ impl Vectors<'_> {
             pairs.map(|(x, y)| f64::from(x - y).powi(2)).sum()
         };
         // Without a centre its vectors go to the nearest other one, which costs about the distance.
-        let loss = |c: usize| {
-            let others = (0..k).filter(|&o| o != c).map(|o| apart(c, o));
-            totals.counts[c] * others.fold(f64::INFINITY, f64::min)
+        let losses: Vec<f64> = (0..k)
+            .map(|c| {
+                let others = (0..k).filter(|&o| o != c).map(|o| apart(c, o));
+                let nearest = others.fold(f64::INFINITY, f64::min);
+                if totals.counts[c] > 0.0 { totals.counts[c] * nearest } else { 0.0 }
+            })
+            .collect();
+        let mut least: Vec<usize> = (0..k).collect();
+        least.sort_by(|&a, &b| losses[a].total_cmp(&losses[b]).then(a.cmp(&b)));
+        let mut most: Vec<usize> = (0..k).collect();
+        most.sort_by(|&a, &b| totals.costs[b].total_cmp(&totals.costs[a]).then(a.cmp(&b)));
+        let mut pairs: Vec<(usize, usize)> = Vec::new();
+        for (i, &from) in least.iter().take(PAIRS).enumerate() {
+            // Two halves of a cluster cost no less than nothing.
+            let near = most.iter().take(PAIRS - i.min(PAIRS - 1));
+            let fits = near.filter(|&&to| to != from && losses[from] <= totals.costs[to]);
+            pairs.extend(fits.map(|&to| (from, to)));
+        }
+        pairs.sort_by(|a, b| {
+            let gain = |pair: &(usize, usize)| totals.costs[pair.1] / 2.0 - losses[pair.0];
+            gain(b).total_cmp(&gain(a)).then(a.cmp(b))
+        });
+        let moved = |(from, to): (usize, usize)| {
+            let mut moved = centres.to_vec();
+            let spread =
+                (totals.costs[to] / totals.counts[to].max(1.0) / width as f64).sqrt() as f32;
+            for v in 0..width {
+                let x = centres[to * width + v];
+                moved[to * width + v] = x + spread * 0.5;
+                moved[from * width + v] = x - spread * 0.5;
+            }
+            moved
         };
-        let least = (0..k).min_by(|&a, &b| loss(a).total_cmp(&loss(b)))?;
-        let most = (0..k)
-            .filter(|&c| c != least)
-            .max_by(|&a, &b| totals.costs[a].total_cmp(&totals.costs[b]))?;
-        // Two halves of a cluster cost about a half less along one of the axes.
-        if loss(least) > totals.costs[most] {
-            return None;
-        }
-        let mut moved = centres.to_vec();
-        let spread =
-            (totals.costs[most] / totals.counts[most].max(1.0) / width as f64).sqrt() as f32;
-        for v in 0..width {
-            let x = centres[most * width + v];
-            moved[most * width + v] = x + spread * 0.5;
-            moved[least * width + v] = x - spread * 0.5;
-        }
-        Some(moved)
+        pairs.into_iter().map(moved).collect()
     }
 
     /// Vectors far apart: each next one is the best of a few, drawn with a chance that grows with the
@@ -239,7 +309,7 @@ impl Vectors<'_> {
         let mut distances = vec![f32::INFINITY; count];
         let near = |distances: &[f32], centre: &[f32]| -> Vec<f32> {
             let mut found = distances.to_vec();
-            self.assign(centre, count, &mut |i, _, distance| found[i] = found[i].min(distance));
+            self.assign(centre, count, |i, _, distance| found[i] = found[i].min(distance));
             found
         };
         distances = near(&distances, &centres);

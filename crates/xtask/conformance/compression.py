@@ -1,29 +1,42 @@
-"""Compares what mlc and coremltools make of the weights of packages.
+"""Compares what mlc and coremltools make of the weights of models.
 
-For each package and scheme both tools compress, both results are decoded by coremltools, and the mean
-squared error of each weight is set against that of the other tool, with the times of both. What mlc
-itself decodes (`mlc decompress`) must be what coremltools decodes, number by number. Exits with 1 if a
-weight of mlc is worse, decodes to something else, or is left although coremltools compresses it.
+For each model and scheme both tools compress, both results are decoded by coremltools, and the mean squared
+error of each weight is set against that of the other tool. What mlc itself decodes (`mlc decompress`) must
+be what coremltools decodes, number by number. Prints a table with a row for each scheme, and the weights
+that are worse, decode to something else, or are left although coremltools compresses them; exits with 1 if
+there is one.
 
-    python compression.py --mlc target/release/mlc --schemes w8,w4-block32 PACKAGE..
+    python compression.py --mlc target/release/mlc --cases target/cases [--scheme w8].. [PACKAGE]..
+
+Models of `--cases` are converted by mlc first. What coremltools refuses is counted, as are models with
+weights of more elements than `--limit`, of which its k-means would take hours.
 """
 
 import argparse
+import contextlib
+import io
 import json
+import logging
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 warnings.filterwarnings("ignore")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import coremltools as ct  # noqa: E402
 import coremltools.optimize.coreml as cto  # noqa: E402
+from coremltools.models import utils as ct_utils  # noqa: E402
 from coremltools.converters.mil.frontend.milproto.load import load as load_mil  # noqa: E402
+
+logging.getLogger("coremltools").setLevel(logging.CRITICAL)
+
 
 class Value:
     """What a variable of a program holds."""
@@ -70,8 +83,14 @@ SCHEMES = {
     "w8-asym": [linear(dtype="int8", mode="linear")],
     "w8-asym-unsigned": [linear(dtype="uint8", mode="linear")],
     "w8-block32": [blocks(32, dtype="int8")],
+    "w8-tensor-asym-unsigned": [
+        linear(dtype="uint8", mode="linear", granularity="per_tensor")
+    ],
+    "w8-block16-asym-unsigned": [blocks(16, dtype="uint8", mode="linear")],
     "w4": [linear(dtype="int4")],
     "w4-tensor": [linear(dtype="int4", granularity="per_tensor")],
+    "w4-tensor-asym": [linear(dtype="int4", mode="linear", granularity="per_tensor")],
+    "w4-tensor-unsigned": [linear(dtype="uint4", granularity="per_tensor")],
     "w4-asym": [linear(dtype="int4", mode="linear")],
     "w4-unsigned": [linear(dtype="uint4")],
     "w4-asym-unsigned": [linear(dtype="uint4", mode="linear")],
@@ -85,24 +104,36 @@ SCHEMES = {
     "lut4": [palette(nbits=4)],
     "lut6": [palette(nbits=6)],
     "lut8": [palette(nbits=8)],
+    "lut1-uniform": [palette(nbits=1, mode="uniform")],
+    "lut2-uniform": [palette(nbits=2, mode="uniform")],
+    "lut3-uniform": [palette(nbits=3, mode="uniform")],
     "lut4-uniform": [palette(nbits=4, mode="uniform")],
+    "lut6-uniform": [palette(nbits=6, mode="uniform")],
     "lut8-uniform": [palette(nbits=8, mode="uniform")],
     "lut-unique": [palette(mode="unique")],
     "lut2-g4": [grouped(4, nbits=2)],
+    "lut1-g8": [grouped(8, nbits=1)],
     "lut4-g16": [grouped(16, nbits=4)],
     "lut3-g8-axis1": [grouped(8, nbits=3, channel_axis=1)],
+    "lut4-g32": [grouped(32, nbits=4)],
+    "lut6-g16": [grouped(16, nbits=6)],
+    "lut8-g16": [grouped(16, nbits=8)],
+    "lut4-g8-uniform": [grouped(8, nbits=4, mode="uniform")],
     "lut4-pcs": [palette(nbits=4, enable_per_channel_scale=True)],
     "lut3-g16-pcs": [grouped(16, nbits=3, enable_per_channel_scale=True)],
     "lut4-v2": [palette(nbits=4, cluster_dim=2)],
     "lut6-v4": [palette(nbits=6, cluster_dim=4)],
     "lut3-g16-v2": [grouped(16, nbits=3, cluster_dim=2)],
+    "lut8-i8": [palette(nbits=8), linear(dtype="int8", granularity="per_tensor")],
     "lut4-i8": [palette(nbits=4), linear(dtype="int8", granularity="per_tensor")],
     "prune-50": [prune(target_sparsity=0.5)],
     "prune-75": [prune(target_sparsity=0.75)],
     "prune-t0.02": [threshold(0.02)],
+    "prune-50-block8-dim1": [prune(target_sparsity=0.5, block_size=8, dim=1)],
     "prune-60-block4": [prune(target_sparsity=0.6, block_size=4)],
     "prune-2:4": [prune(n_m_ratio=(2, 4))],
     "prune-3:4-dim0": [prune(n_m_ratio=(3, 4), dim=0)],
+    "prune-50+lut6-g16": [prune(target_sparsity=0.5), grouped(16, nbits=6)],
     "prune-75+lut4": [prune(target_sparsity=0.75), palette(nbits=4)],
     "prune-50+w8": [prune(target_sparsity=0.5), linear(dtype="int8")],
     "prune-2:4+w8": [prune(n_m_ratio=(2, 4)), linear(dtype="int8")],
@@ -110,16 +141,29 @@ SCHEMES = {
 }
 
 
-def functions(package):
-    """The MIL functions of a package as coremltools reads them."""
-    model = ct.models.MLModel(str(package), skip_model_load=True)
-    spec = model.get_spec()
-    program = load_mil(
-        spec,
-        specification_version=spec.specificationVersion,
-        file_weights_dir=model.weights_dir,
-    )
-    return program.functions
+class Program:
+    """A program that compressions of coremltools change, without a package written between them."""
+
+    def __init__(self, package):
+        model = ct.models.MLModel(str(package), skip_model_load=True)
+        spec = model.get_spec()
+        version = max(spec.specificationVersion, ct_utils._SPECIFICATION_VERSION_IOS_16)
+        self.prog = load_mil(
+            spec, specification_version=version, file_weights_dir=model.weights_dir
+        )
+
+    def _is_multifunction(self):
+        return len(self.prog.functions) > 1
+
+    @staticmethod
+    def applied(program, passes, *_, **__):
+        for one in passes if isinstance(passes, (list, tuple)) else [passes]:
+            one.apply(program.prog)
+        return program
+
+
+# The public functions of coremltools end in this, which else writes and loads a package each time.
+ct_utils._apply_graph_pass = Program.applied
 
 
 def operations(block):
@@ -159,11 +203,11 @@ def materialized(op):
     return op.materialized_val_inference()
 
 
-def weights(package):
+def weights(program):
     """Plain and decoded floats of two axes or more, by name; and how those that were decoded are
     stored, by name."""
     found, decoded = {}, {}
-    for function in functions(package).values():
+    for function in program.prog.functions.values():
         for op in operations(function):
             for out in op.outputs:
                 if op.op_type == "const":
@@ -183,96 +227,173 @@ def weights(package):
     return found, decoded
 
 
-def by_coremltools(package, scheme, goal):
-    model = ct.models.MLModel(str(package), skip_model_load=True)
+def by_coremltools(package, scheme):
+    program = Program(package)
     compress = {
         "linear": cto.linear_quantize_weights,
         "palette": cto.palettize_weights,
         "prune": cto.prune_weights,
     }
-    start = time.perf_counter()
     for at, (kind, config) in enumerate(SCHEMES[scheme]):
         joint = {"joint_compression": True} if at else {}
-        model = compress[kind](model, cto.OptimizationConfig(global_config=config), **joint)
-    seconds = time.perf_counter() - start
-    model.save(str(goal))
-    return seconds
+        program = compress[kind](program, cto.OptimizationConfig(global_config=config), **joint)
+    return weights(program)
 
 
 def run_mlc(*line):
-    start = time.perf_counter()
-    ran = subprocess.run(line, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
+    ran = subprocess.run([str(part) for part in line], capture_output=True, text=True)
     if ran.returncode:
-        raise RuntimeError(ran.stdout or ran.stderr)
-    return seconds
+        raise RuntimeError(ran.stdout + ran.stderr)
+    return ran.stdout
 
 
-def by_mlc(mlc, package, scheme, goal):
+def compare(args, package, scheme, plain, folder):
+    """A row for a package and a scheme."""
+    ours, plain_again = folder / "ours.mlpackage", folder / "plain.mlpackage"
+    row = {"scheme": scheme, "weights": 0, "worse": [], "left": [], "different": []}
+    if any(kind == "palette" for kind, _ in SCHEMES[scheme]):
+        if max((value.size for value in plain.values()), default=0) > args.limit:
+            return row | {"skipped": True}
     flags = ["--recipe", scheme, "--no-verify", "--json", "--force"]
-    return run_mlc(mlc, "compress", package, "-o", goal, *flags)
-
-
-def label(package):
-    """The name of a package, or of the folder that holds a `model.mlpackage`."""
-    return package.parent.name if package.stem == "model" else package.stem
-
-
-def compare(mlc, package, scheme, folder):
-    ours, theirs = folder / "ours.mlpackage", folder / "theirs.mlpackage"
-    plain_again = folder / "plain.mlpackage"
-    row = {"package": label(package), "scheme": scheme}
-    row["mlc_s"] = by_mlc(mlc, str(package), scheme, str(ours))
-    plain, _ = weights(package)
-    got, decoded = weights(ours)
-    run_mlc(mlc, "decompress", str(ours), "-o", str(plain_again), "--json", "--force")
-    by_us, _ = weights(plain_again)
-    row["decoded_differently"] = sorted(
-        n for n in decoded if n in by_us and not np.array_equal(by_us[n], got[n])
-    )
+    report = json.loads(run_mlc(args.mlc, "compress", package, "-o", ours, *flags))["report"]
+    # What would take more bytes than it takes now stays, and is told.
+    larger = {row["name"] for row in report["weights"] if "would take" in row["note"]}
+    got, decoded = weights(Program(ours))
+    run_mlc(args.mlc, "decompress", ours, "-o", plain_again, "--json", "--force")
+    by_us, _ = weights(Program(plain_again))
+    row["different"] = sorted(n for n in decoded if not np.array_equal(by_us.get(n), got[n]))
     try:
-        row["coremltools_s"] = by_coremltools(package, scheme, theirs)
-        other, other_decoded = weights(theirs)
+        other, other_decoded = by_coremltools(package, scheme)
     except Exception as error:  # the incumbent's own limits are part of the comparison
-        row["coremltools"] = f"{type(error).__name__}: {error}"
-        other, other_decoded = {}, {}
+        return row | {"refused": f"{type(error).__name__}: {error}"}
     mse = lambda values, name: float(np.mean((values[name] - plain[name]) ** 2))
     # A weight that misses a stage was left half done by the other tool.
     names = [n for n in decoded if n in other_decoded and decoded[n] <= other_decoded[n]]
-    both = sorted(n for n in names if n in plain and n in got and n in other)
-    worse = []
-    ratios = []
-    for name in both:
+    ratios = {}
+    for name in sorted(n for n in names if n in plain and n in got and n in other):
         a, b = mse(got, name), mse(other, name)
-        ratios.append(a / b if b else (1.0 if a == 0 else float("inf")))
+        ratios[name] = a / b if b else (1.0 if a == 0 else float("inf"))
         if a > b * (1 + 1e-9) + 1e-30:
-            worse.append([name, a, b])
-    row["weights"] = len(both)
+            row["worse"].append([name, list(plain[name].shape), a, b])
+    row["weights"] = len(ratios)
     row["only_mlc"] = len(decoded) - len(names)
-    row["only_coremltools"] = sorted(other_decoded.keys() - decoded.keys())
-    row["mean_ratio"] = float(np.mean(ratios)) if ratios else None
-    row["worse"] = worse
+    row["left"] = sorted(other_decoded.keys() - decoded.keys() - larger)
+    row["larger"] = len(larger & other_decoded.keys())
+    row["ratios"] = list(ratios.values())
     return row
+
+
+def compare_all(job):
+    """The rows of a package."""
+    args, (label, package) = job
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        try:
+            if package.suffix != ".mlpackage":
+                made = Path(folder) / f"{label}.mlpackage"
+                flags = ["--target", "ios18", "--no-verify", "--precision", args.precision]
+                run_mlc(args.mlc, "convert", package, "-o", made, *flags)
+                package = made
+            plain, _ = weights(Program(package))
+        except Exception as error:
+            return [{"package": label, "error": f"{type(error).__name__}: {error}"}]
+        for scheme in args.schemes:
+            try:
+                row = compare(args, package, scheme, plain, Path(folder))
+            except RuntimeError as error:
+                row = {"scheme": scheme, "error": str(error)}
+            rows.append({"package": label} | row)
+    return rows
+
+
+def models(args):
+    """Names and files of what is to be compressed."""
+    found = []
+    for package in args.packages:
+        name = package.parent.name if package.stem in ("model", "base") else package.stem
+        found.append((name, package))
+    files = {
+        "models": ["t27/model.pt2", "model.pt"],
+        "tf_models": ["frozen.pb", "frozen_tf1.pb", "saved_model", "saved_model_tf1"],
+    }
+    for family, names in files.items() if args.cases else []:
+        for folder in sorted((args.cases / family).glob("*/")):
+            there = [folder / name for name in names if (folder / name).exists()]
+            found.extend((folder.name, file) for file in there[:1])
+    return [(name, file) for name, file in found if not args.models or name in args.models]
+
+
+def table(rows):
+    """The lines of a table by scheme, and those of what is wrong."""
+    yield f"{'scheme':<26}{'models':>7}{'weights':>9}{'mean':>9}{'worst':>10}{'worse':>7}{'refused':>9}"
+    by_scheme = {}
+    for row in rows:
+        if "scheme" in row:
+            by_scheme.setdefault(row["scheme"], []).append(row)
+    every = []
+    for scheme, of in by_scheme.items():
+        ratios = [ratio for row in of for ratio in row.get("ratios", [])]
+        every += ratios
+        mean = f"{np.mean(ratios):.4f}" if ratios else "-"
+        worst = f"{max(ratios):.6f}" if ratios else "-"
+        count = sum(bool(row.get("weights")) for row in of)
+        worse = sum(len(row.get("worse", [])) for row in of)
+        refused = sum("refused" in row for row in of)
+        yield f"{scheme:<26}{count:>7}{len(ratios):>9}{mean:>9}{worst:>10}{worse:>7}{refused:>9}"
+    only = sum(row.get("only_mlc", 0) for row in rows)
+    larger = sum(row.get("larger", 0) for row in rows)
+    skipped = sum("skipped" in row for row in rows)
+    worse = sum(len(row.get("worse", [])) for row in rows)
+    packages = len({row["package"] for row in rows})
+    yield (
+        f"{len(every)} weights of {packages} models: {worse} worse than coremltools, worst ratio of"
+        f" errors {max(every, default=1.0):.6f}, mean {np.mean(every or [1.0]):.4f}; {only} that only"
+        f" mlc compresses whole; {larger} that would take more bytes than before, which mlc leaves and"
+        f" tells; {skipped} times a model left out as of --limit"
+    )
+    for row in rows:
+        at = f"{row['package']} {row.get('scheme', '')}"
+        if "error" in row:
+            yield f"{at}: {row['error'].strip()[:300]}"
+        for name, shape, a, b in row.get("worse", []):
+            yield f"{at}: `{name}` {shape} is worse: {a:.6e}, coremltools {b:.6e}"
+        for name in row.get("left", []):
+            yield f"{at}: `{name}` stays, coremltools compresses it"
+        for name in row.get("different", []):
+            yield f"{at}: `{name}` decodes to something else"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--mlc", required=True)
-    parser.add_argument("--schemes", default=",".join(SCHEMES))
-    parser.add_argument("packages", nargs="+", type=Path)
+    parser.add_argument("--cases", type=Path)
+    parser.add_argument("--model", dest="models", action="append", default=[])
+    parser.add_argument("--scheme", dest="schemes", action="append", default=[])
+    parser.add_argument("--precision", default="fp16")
+    parser.add_argument("--limit", type=int, default=1_000_000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("packages", nargs="*", type=Path)
     args = parser.parse_args()
-    failed = False
-    for package in args.packages:
-        for scheme in args.schemes.split(","):
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    row = compare(args.mlc, package, scheme, Path(folder))
-                except RuntimeError as error:
-                    row = {"package": label(package), "scheme": scheme, "error": str(error)}
-            keys = ("worse", "error", "only_coremltools", "decoded_differently")
-            failed |= any(row.get(key) for key in keys)
-            print(json.dumps(row), flush=True)
-    sys.exit(int(failed))
+    args.schemes = args.schemes or list(SCHEMES)
+    for scheme in args.schemes:
+        if scheme not in SCHEMES:
+            parser.error(f"no scheme `{scheme}`; there are {', '.join(SCHEMES)}")
+    jobs = [(args, model) for model in models(args)]
+    if not jobs:
+        parser.error("no model to compress")
+    rows = []
+    with multiprocessing.Pool(args.jobs) as pool:
+        for at, some in enumerate(pool.imap_unordered(compare_all, jobs)):
+            rows += some
+            print(f"{at + 1}/{len(jobs)} {some[0]['package']}", file=sys.stderr, flush=True)
+    rows.sort(key=lambda row: row["package"])
+    if args.json:
+        args.json.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for line in table(rows):
+        print(line)
+    keys = ("worse", "error", "left", "different")
+    sys.exit(int(any(row.get(key) for row in rows for key in keys)))
 
 
 if __name__ == "__main__":

@@ -148,35 +148,43 @@ def llama():
     return Logits(LlamaForCausalLM(config)), "input_ids", lambda seed: tokens(32, 2000, seed)
 
 
+MODELS = [mobilenet_v2, resnet18, vit, bert, llama]
+MODELS = {make.__name__: make for make in MODELS}
+
+
+def write(goal, name, seed):
+    """Makes a model and its inputs below `goal`."""
+    torch.manual_seed(seed)
+    model, feature, inputs = MODELS[name]()
+    model = train_like(model, seed)
+    folder = goal / name
+    with torch.no_grad():
+        # Statistics of a normalization are those of its inputs, as after training.
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None
+                module.train()
+        for sample in range(100, 108):
+            model(inputs(sample))
+        model.eval()
+        scale = model(inputs(0)).float().std().item()
+    assert math.isfinite(scale) and scale > 0, name
+    for kind, first, count in [("calib", 0, 8), ("held", 50, 4)]:
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for sample in range(first, first + count):
+            data = inputs(sample)
+            data = data.to(torch.int32) if data.dtype == torch.int64 else data
+            save_file({feature: data.contiguous()}, folder / kind / f"{sample}.safetensors")
+    torch.export.save(torch.export.export(model, (inputs(0),)), folder / "model.pt2")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="mobilenet_v2,resnet18,vit,bert,llama")
     args = parser.parse_args()
-    for at, name in enumerate(args.only.split(",")):
-        torch.manual_seed(at)
-        model, feature, inputs = globals()[name]()
-        model = train_like(model, at)
-        folder = args.folder / name
-        with torch.no_grad():
-            # Statistics of a normalization are those of its inputs, as after training.
-            for module in model.modules():
-                if isinstance(module, torch.nn.BatchNorm2d):
-                    module.momentum = None
-                    module.train()
-            for seed in range(100, 108):
-                model(inputs(seed))
-            model.eval()
-            scale = model(inputs(0)).float().std().item()
-        assert math.isfinite(scale) and scale > 0, name
-        for kind, first, count in [("calib", 0, 8), ("held", 50, 4)]:
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            for seed in range(first, first + count):
-                data = inputs(seed)
-                data = data.to(torch.int32) if data.dtype == torch.int64 else data
-                save_file({feature: data.contiguous()}, folder / kind / f"{seed}.safetensors")
-        torch.export.save(torch.export.export(model, (inputs(0),)), folder / "model.pt2")
-        print(name, f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M", flush=True)
+    for seed, name in enumerate(MODELS):
+        write(args.folder, name, seed)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Result};
 use crate::{command, workspace};
 
 /// Where the archives are unpacked, relative to the root of the checkout.
-const UNPACKED: &str = "target/cases";
+pub(crate) const UNPACKED: &str = "target/cases";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

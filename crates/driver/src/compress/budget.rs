@@ -46,22 +46,34 @@ pub struct CurvePoint {
 /// Schemes for versions before iOS 18.
 const OLDER: [&str; 6] = ["lut1", "lut2", "lut4", "lut6", "w8", "lut8"];
 /// Schemes from iOS 18 on.
-const NEWER: [&str; 14] = [
+const NEWER: [&str; 24] = [
     "lut1-g8",
     "lut2-g4",
     "lut2-g16",
+    "lut2-g8-pcs",
+    "lut3",
     "lut3-g8",
     "lut3-g32",
+    "lut3-pcs",
+    "lut3-g8-pcs",
     "lut4",
     "lut4-g8",
     "lut4-g16",
+    "lut4-g32",
+    "lut4-pcs",
+    "lut4-g16-pcs",
+    "w4-block32",
     "w4-block32-refine",
     "w4-block16-asym-refine",
+    "w4-block32-asym-refine",
     "lut6-g16",
+    "lut6-pcs",
     "w8",
     "w8-block32",
     "lut8-g16",
 ];
+/// Recipes of one scheme that are measured.
+const ALIKE: usize = 5;
 /// Most seconds that measuring may take, by the forecast.
 const SECONDS: f64 = 120.0;
 
@@ -152,7 +164,7 @@ impl Search<'_> {
                 found.push(0.0);
                 continue;
             };
-            let rule = rule(probe.scheme.clone(), vec![weight.name.clone()]);
+            let rule = rule(probe.scheme.clone(), vec![format!("name={}", weight.name)]);
             let program = self.compressed(&Recipe::of(vec![rule]), calibration)?;
             let share = self.runs.share(self.program, &program).unwrap_or(0.0);
             found.push(share / probe.noise);
@@ -195,7 +207,7 @@ impl Search<'_> {
         (most, calibration): (u64, &Arc<Calibration>),
     ) -> Result<Chosen, Diagnostics> {
         let mut candidates = vec![problem.within(steps, most)?];
-        for part in [0.75, 0.5, 0.25] {
+        for part in [0.75, 0.5, 0.25, 0.0] {
             let mixed = problem.with_mixed_sensitivity(part);
             candidates.push(mixed.within(&mixed.ladder(), most)?);
         }
@@ -305,8 +317,8 @@ impl Problem {
         }
     }
 
-    /// The same scheme for all weights that it fits, the others with the least damage beside it, for
-    /// each scheme that comes to at most so many bytes.
+    /// The same scheme for all weights that it fits, the others as they are, for each scheme that comes to
+    /// at most so many bytes; those that promise most.
     fn alike(&self, most: u64) -> Vec<Chosen> {
         let mut names: BTreeMap<String, u64> = BTreeMap::new();
         for choice in self.weights.iter().flat_map(|w| &w.choices) {
@@ -317,15 +329,18 @@ impl Problem {
         let mut found = Vec::new();
         for name in names.keys() {
             let is_it = |c: &Choice| c.scheme.as_ref().is_some_and(|s| s.to_string() == *name);
-            let chosen: Option<Chosen> =
-                self.weights.iter().map(|w| w.choices.iter().position(is_it)).collect();
+            let is_plain = |c: &Choice| c.scheme.is_none();
+            let of = |w: &Surveyed| {
+                w.choices.iter().position(is_it).or_else(|| w.choices.iter().position(is_plain))
+            };
+            let chosen: Option<Chosen> = self.weights.iter().map(of).collect();
             if let Some(chosen) = chosen.filter(|chosen| self.bytes(chosen) <= most) {
                 found.push((self.damage(&chosen), chosen));
             }
         }
-        // The two that promise most are measured.
+        // Those that promise most are measured.
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        found.into_iter().take(2).map(|(_, chosen)| chosen).collect()
+        found.into_iter().take(ALIKE).map(|(_, chosen)| chosen).collect()
     }
 
     fn damage(&self, chosen: &[usize]) -> f64 {
@@ -414,7 +429,7 @@ impl Problem {
             let scheme = &weight.choices[at].scheme;
             let key = scheme.as_ref().map_or_else(String::new, ToString::to_string);
             let entry = by_scheme.entry(key).or_insert_with(|| (scheme.clone(), Vec::new()));
-            entry.1.push(weight.name.clone());
+            entry.1.push(format!("name={}", weight.name));
         }
         let mut rules = Vec::new();
         for (scheme, names) in by_scheme.into_values().filter(|(scheme, _)| scheme.is_some()) {

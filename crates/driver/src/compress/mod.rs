@@ -114,8 +114,17 @@ impl Driver {
         }
         let is_calibrated = options.calib.is_some();
         let is_budget = matches!(options.goal, Goal::Budget(_));
+        let mut skipped = None;
         let runs = match options.verify || is_calibrated || is_budget {
-            true => Some(Runs::of(&loaded, options.calib.as_deref(), options.seed)?),
+            true => match Runs::of(&loaded, options.calib.as_deref(), options.seed) {
+                Ok(runs) => Some(runs),
+                // Without runs the weights are still compared with what they were.
+                Err(errors) if !is_calibrated && !is_budget => {
+                    skipped = Some(uncompared(errors));
+                    None
+                }
+                Err(errors) => return Err(errors),
+            },
             false => None,
         };
         let mut curve = Vec::new();
@@ -153,6 +162,7 @@ impl Driver {
         };
         let weights = rows(&report);
         let mut diagnostics = loaded.warnings.clone();
+        diagnostics.extend(skipped.unwrap_or_default());
         diagnostics.extend(report.diagnostics.clone());
         if weights.is_empty() && options.goal != Goal::Decompress {
             diagnostics.extend(Diagnostics::from(nothing_done()));
@@ -282,6 +292,19 @@ fn nothing_done() -> Diagnostic {
     .help("`mlc inspect --weights` lists the constants; a recipe file sets `threshold` and `only`");
     warning.severity = mlc_diag::Severity::Warning;
     warning
+}
+
+/// Says that outputs are not compared, as made-up inputs fail.
+fn uncompared(errors: Diagnostics) -> Diagnostics {
+    let note = |error: Diagnostic| {
+        let message =
+            format!("outputs are not compared, as made-up inputs fail: {}", error.message);
+        let mut note = Diagnostic::new(codes::VERIFY_SKIPPED, message)
+            .help("give real inputs with `--calib FILE`");
+        note.notes = error.notes;
+        note
+    };
+    errors.into_iter().map(note).collect()
 }
 
 /// Bytes of the constants that functions use.
