@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, DType as Storage, Device, Storage as Backing, Tensor as Candle};
 use half::{bf16, f16};
 use mlc_tensor::{DType, DTypeKind, Span, Tensor, round_to_halves, round_to_odd};
+use rayon::prelude::*;
 
 use crate::kernel::EvalError;
 
@@ -45,6 +46,26 @@ fn wrap(dtype: DType, x: i64) -> i64 {
     }
 }
 
+/// `x` rounded once to a float type below f64: by way of f32 it could come out on the other side of a tie.
+pub(crate) fn rounded(dtype: DType, x: f64) -> f32 {
+    match dtype {
+        DType::F16 => f16::from_f32(round_to_odd(x)).to_f32(),
+        DType::Bf16 => bf16::from_f32(round_to_odd(x)).to_f32(),
+        _ => x as f32,
+    }
+}
+
+/// Numbers from which on work on them is given to several threads, and those that one takes at least.
+pub(crate) const PARALLEL: usize = 1 << 14;
+
+/// `f` of each number, on all cores where there are many.
+pub(crate) fn each<T: Sync, U: Send>(numbers: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    if numbers.len() < 2 * PARALLEL {
+        return numbers.iter().map(f).collect();
+    }
+    numbers.par_iter().with_min_len(PARALLEL).map(&f).collect()
+}
+
 impl Array {
     /// Takes a candle tensor of any dtype and rounds it to `dtype`: floats to nearest even, integers
     /// wrapped.
@@ -85,13 +106,7 @@ impl Array {
         if dtype == DType::F64 {
             return Ok(Self { dtype, data: Candle::from_vec(values, shape, &Device::Cpu)? });
         }
-        // Rounded once: by way of f32 a number could come out on the other side of a tie.
-        let rounded = |x: f64| match dtype {
-            DType::F16 => f16::from_f32(round_to_odd(x)).to_f32(),
-            DType::Bf16 => bf16::from_f32(round_to_odd(x)).to_f32(),
-            _ => x as f32,
-        };
-        Self::from_f32s(dtype, shape, values.into_iter().map(rounded).collect())
+        Self::from_f32s(dtype, shape, each(&values, |&x| rounded(dtype, x)))
     }
 
     /// An array from numbers, rounded to the float type `dtype`.

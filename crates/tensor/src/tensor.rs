@@ -14,8 +14,8 @@ use crate::map::MappedFile;
 use crate::reader::{self, Reader};
 use crate::recipe::{Recipe, ZipOp, broadcast, row_major};
 
-/// Bytes that are made and written at a time.
-const WINDOW: usize = 4 << 20;
+/// Bytes that are made and written at a time: two windows, and what one is made of, stay near a core.
+const WINDOW: usize = 512 << 10;
 
 thread_local! {
     /// Room for the window that is written, and for the next one.
@@ -490,7 +490,7 @@ impl Tensor {
         }
     }
 
-    /// Writes all bytes, a window of a few megabytes at a time: while one is written, the next is made
+    /// Writes all bytes, a window at a time: while one is written, the next is made
     /// on the other cores. Only a view of what has to be computed holds more, one tensor. What was read
     /// of mapped files is given back.
     ///

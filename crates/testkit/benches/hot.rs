@@ -10,7 +10,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use mlc_coreml::blob::{BlobSpec, BlobWriter};
 use mlc_driver::Driver;
 use mlc_eval::{Array, Evaluator, States};
-use mlc_ir::Program;
+use mlc_ir::{Builder, Program};
 use mlc_pass::{PassManager, Pipeline};
 use mlc_target::DataType;
 use mlc_tensor::{DType, Span, Tensor};
@@ -181,11 +181,48 @@ fn weights(c: &mut Criterion) {
             black_box(stored.is_ok() && writer.finish().is_ok())
         });
     });
+    // Constants that differ in their first elements, and ones that have to be read to be told apart.
+    let pipeline = Pipeline::parse("dedup-consts").expect("the pipeline is sound");
+    for (name, equal) in [("dedup of others", false), ("dedup of equals", true)] {
+        let program = constants(equal);
+        group.throughput(Throughput::Bytes(64 * 4 * 65_536));
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || program.clone(),
+                |mut program| {
+                    let driver = driver();
+                    let ran = PassManager::new(driver.passes()).run(&pipeline, &mut program);
+                    assert!(ran.is_ok(), "{name} fails");
+                    program
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
     group.finish();
 }
 
+/// Elements of a constant.
+const LENGTH: u32 = 65_536;
+
+/// 64 constants of a quarter of a megabyte, different or all of equal bytes.
+fn constants(equal: bool) -> Program {
+    let mut program = parsed("func @main(%x: f32) -> f32 {\n  %y = relu %x\n  return %y\n}\n");
+    let func = program.function("main").expect("the text has it");
+    let mut b = Builder::new(&mut program, func);
+    let number = |k: u32| f64::from(if equal { k % LENGTH } else { k });
+    let numbers: Vec<f64> = (0..64 * LENGTH).map(number).collect();
+    let all = Tensor::from_f64s(DType::F32, &[64 * u64::from(LENGTH)], &numbers);
+    let all = all.expect("as many as needed");
+    for i in 0..64 {
+        let part = all.strided(&[LENGTH.into()], &[1], i * u64::from(LENGTH));
+        b.constant(part.expect("it lies within")).expect("a constant of singles");
+    }
+    program
+}
+
 /// Ops whose kernels take most of the time of a comparison.
-const KERNELS: [(&str, &str, &[usize]); 5] = [
+const KERNELS: [(&str, &str, &[usize]); 7] = [
     (
         "conv 3x3",
         "weights {\n  @w : tensor<64x64x3x3xf32> = random(1, 0.1)\n}\nfunc @main(%x: tensor<1x64x56x56xf32>) -> tensor<1x64x56x56xf32> {\n  %w = const @w : tensor<64x64x3x3xf32>\n  %y = conv %x, %w {pad_type = same}\n  return %y\n}\n",
@@ -200,6 +237,16 @@ const KERNELS: [(&str, &str, &[usize]); 5] = [
         "linear",
         "weights {\n  @w : tensor<1024x1024xf32> = random(1, 0.1)\n}\nfunc @main(%x: tensor<128x1024xf32>) -> tensor<128x1024xf32> {\n  %w = const @w : tensor<1024x1024xf32>\n  %y = linear %x, %w\n  return %y\n}\n",
         &[128, 1024],
+    ),
+    (
+        "matmul f16",
+        "func @main(%x: tensor<12x128x128xf16>) -> tensor<12x128x128xf16> {\n  %y = matmul %x, %x\n  return %y\n}\n",
+        &[12, 128, 128],
+    ),
+    (
+        "softmax f16",
+        "func @main(%x: tensor<12x128x128xf16>) -> tensor<12x128x128xf16> {\n  %y = softmax %x {axis = -1}\n  return %y\n}\n",
+        &[12, 128, 128],
     ),
     (
         "softmax",

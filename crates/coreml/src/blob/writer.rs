@@ -226,7 +226,8 @@ impl<W: Write + Seek + Send> BlobWriter<W> {
     }
 }
 
-/// Bytes from which on hashing is given to other threads.
+/// Bytes from which on hashing is given to other threads, where there are more than the one that makes the
+/// next bytes.
 const PARALLEL: usize = 1 << 18;
 
 /// Passes at most `left` bytes on and hashes them at the same time.
@@ -267,7 +268,7 @@ impl<W: Write + Send> Write for Metered<W> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "more bytes than declared"));
         }
         let Self { inner, hasher, .. } = self;
-        if bytes.len() < PARALLEL {
+        if bytes.len() < PARALLEL || rayon::current_num_threads() <= 2 {
             inner.write_all(bytes)?;
             hasher.update(bytes);
         } else {

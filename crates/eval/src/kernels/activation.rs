@@ -8,6 +8,10 @@ use mlc_ir::ops::{
     SigmoidHard, Silu, Softmax, Softplus, SoftplusParametric, Softsign, ThresholdedRelu,
 };
 
+use mlc_tensor::DType;
+use rayon::prelude::*;
+
+use crate::array::{Array, PARALLEL, rounded};
 use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
 use crate::kernels::elementwise::{at_least, attribute, map_floats};
 
@@ -152,6 +156,20 @@ pub(crate) fn softmax_row(row: &mut [f64]) {
     row.iter_mut().for_each(|x| *x /= sum);
 }
 
+/// The softmax of each row of `extent` numbers, rounded once.
+fn softmax_rows(x: &Array, extent: usize) -> Result<Vec<f32>, EvalError> {
+    let (mut values, dtype) = (x.to_f32s()?, x.dtype());
+    let one = |wide: &mut Vec<f64>, row: &mut [f32]| {
+        wide.clear();
+        wide.extend(row.iter().map(|&x| f64::from(x)));
+        softmax_row(wide);
+        row.iter_mut().zip(wide).for_each(|(to, x)| *to = rounded(dtype, *x));
+    };
+    let rows = values.par_chunks_mut(extent).with_min_len(PARALLEL.div_ceil(extent));
+    rows.for_each_init(Vec::new, one);
+    Ok(values)
+}
+
 impl Kernel for Softmax {
     fn eval(&self, cx: &mut KernelCx<'_, '_>) -> Result<Outputs, EvalError> {
         let x = cx.array("x")?;
@@ -159,6 +177,9 @@ impl Kernel for Softmax {
             normalize_axis(self.axis, x.rank()).map_err(|e| EvalError::internal(e.to_string()))?;
         let extent = x.shape()[axis];
         let inner: usize = x.shape()[axis + 1..].iter().product();
+        if inner == 1 && x.dtype() != DType::F64 {
+            return cx.one_f32s(x.shape(), softmax_rows(x, extent.max(1))?);
+        }
         let mut values = x.to_f64s()?;
         if inner == 1 {
             values.chunks_mut(extent.max(1)).for_each(softmax_row);

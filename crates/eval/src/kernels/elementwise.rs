@@ -10,29 +10,28 @@ use mlc_ir::ops::{
 };
 use mlc_tensor::DType;
 
-use crate::array::Array;
+use crate::array::{Array, each, rounded};
 use crate::kernel::{EvalError, Kernel, KernelCx, Outputs};
 use crate::kernels::broadcast::{broadcast_shape, select, zip};
 
 /// Applies `f` to each element of the float operand `x`.
 pub(crate) fn map_floats(
     cx: &KernelCx<'_, '_>,
-    f: impl Fn(f64) -> f64,
+    f: impl Fn(f64) -> f64 + Sync,
 ) -> Result<Outputs, EvalError> {
     let x = cx.array("x")?;
-    // Types other than f32 are rounded once, from the double.
-    if x.dtype() != DType::F32 {
-        return cx.one_f64s(x.shape(), x.to_f64s()?.into_iter().map(f).collect());
+    let dtype = x.dtype();
+    if dtype == DType::F64 {
+        return cx.one_f64s(x.shape(), each(&x.to_f64s()?, |&x| f(x)));
     }
-    let mut values = x.to_f32s()?;
-    values.iter_mut().for_each(|x| *x = f(f64::from(*x)) as f32);
+    let values = each(&x.to_f32s()?, |&x| rounded(dtype, f(f64::from(x))));
     cx.one_f32s(x.shape(), values)
 }
 
 /// Applies `float` or `int` to each element of `x`.
 fn map(
     cx: &KernelCx<'_, '_>,
-    float: impl Fn(f64) -> f64,
+    float: impl Fn(f64) -> f64 + Sync,
     int: impl Fn(i64) -> i64,
 ) -> Result<Outputs, EvalError> {
     let x = cx.array("x")?;

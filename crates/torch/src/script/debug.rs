@@ -8,8 +8,10 @@ use crate::pickle::{self, Pickle, Value, ValueId};
 /// The lines that a file of source comes from, by offset; empty where the archive does not say.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// First byte of a range, file and line; sorted.
-    ranges: Vec<(u32, Arc<str>, u32)>,
+    /// First byte of a range, and what says its place; sorted.
+    ranges: Vec<(u32, ValueId)>,
+    /// What the ids stand for, and the table of texts.
+    said: Option<(Pickle, Option<ValueId>)>,
     /// Where the lines of the file itself end.
     ends: Vec<u32>,
 }
@@ -17,30 +19,31 @@ pub(crate) struct Lines {
 /// Frames of one trace that are looked at.
 const MAX_FRAMES: usize = 64;
 
+/// Ranges without a place that are passed on the way to one with a place.
+const MAX_PASSED: usize = 64;
+
 impl Lines {
     /// Reads the ranges of a `.debug_pkl` entry about the file `text`. What cannot be read is left
     /// out.
     pub(crate) fn read(bytes: &[u8], text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let ends = ends.map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect();
-        Self { ranges: Self::ranges(bytes), ends }
-    }
-
-    fn ranges(bytes: &[u8]) -> Vec<(u32, Arc<str>, u32)> {
-        let Ok(pickle) = pickle::read(bytes) else { return Vec::new() };
+        let Ok(pickle) = pickle::read(bytes) else { return Self { ends, ..Self::default() } };
         let root = pickle.sequence(pickle.root()).unwrap_or_default();
         // A format, a table of texts and the ranges, or in old files the ranges alone.
         let (table, list) = match root {
-            [format, table, list] if pickle.str(*format).is_some() => {
-                (pickle.sequence(*table).unwrap_or_default(), *list)
-            }
-            _ => (&[][..], pickle.root()),
+            [format, table, list] if pickle.str(*format).is_some() => (Some(*table), *list),
+            _ => (None, pickle.root()),
         };
-        let reader = Reader { pickle: &pickle, table };
+        // `(offset, (source, start, end), tag)`.
+        let range = |id: &ValueId| {
+            let [offset, range, ..] = pickle.sequence(*id)? else { return None };
+            Some((u32::try_from(pickle.int(*offset)?).ok()?, *range))
+        };
         let list = pickle.sequence(list).unwrap_or_default();
-        let mut ranges: Vec<_> = list.iter().filter_map(|&range| reader.range(range)).collect();
+        let mut ranges: Vec<_> = list.iter().filter_map(range).collect();
         ranges.sort_by_key(|range| range.0);
-        ranges
+        Self { ranges, said: Some((pickle, table)), ends }
     }
 
     /// The line of the serialized source itself, 1-based.
@@ -51,8 +54,12 @@ impl Lines {
 
     /// File and line of what stands at `at`.
     pub(crate) fn at(&self, at: u32) -> Option<(Arc<str>, u32)> {
+        let (pickle, table) = self.said.as_ref()?;
+        let table = table.and_then(|table| pickle.sequence(table)).unwrap_or_default();
+        let reader = Reader { pickle, table };
         let next = self.ranges.partition_point(|range| range.0 <= at);
-        self.ranges[..next].last().map(|(_, file, line)| (Arc::clone(file), *line))
+        let before = self.ranges[..next].iter().rev().take(MAX_PASSED);
+        before.copied().find_map(|(_, range)| reader.place(range))
     }
 }
 
@@ -62,14 +69,6 @@ struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    /// `(offset, (source, start, end), tag)`.
-    fn range(&self, id: ValueId) -> Option<(u32, Arc<str>, u32)> {
-        let [offset, range, ..] = self.pickle.sequence(id)? else { return None };
-        let offset = u32::try_from(self.pickle.int(*offset)?).ok()?;
-        let (file, line) = self.place(*range)?;
-        Some((offset, file, line))
-    }
-
     /// `(text, file, first line)` with a range of the text.
     fn place(&self, range: ValueId) -> Option<(Arc<str>, u32)> {
         let [source, start, ..] = self.pickle.sequence(range)? else { return None };
@@ -116,14 +115,25 @@ impl Reader<'_> {
 
 /// The innermost frame that is not torch's own; the innermost one if all are.
 fn frame(text: &str) -> Option<(Arc<str>, u32)> {
-    let one = |line: &str| -> Option<(String, u32)> {
-        let (place, _) = line.trim().rsplit_once("): ")?;
+    let one = |line: &'_ str| -> Option<(usize, u32)> {
+        let (place, function) = line.rsplit_once(')')?;
+        let place = match function.starts_with(": ") {
+            true => place,
+            false => line.rsplit_once("): ")?.0,
+        };
         let (file, line) = place.rsplit_once('(')?;
-        Some((file.to_owned(), line.parse().ok()?))
+        Some((file.len(), line.parse().ok()?))
     };
-    let frames: Vec<_> = text.lines().take(MAX_FRAMES).filter_map(one).collect();
-    let user = frames.iter().find(|(file, _)| !is_internal(file)).or_else(|| frames.first());
-    user.map(|(file, line)| (shorten(file).into(), *line))
+    let mut innermost = None;
+    for line in text.lines().take(MAX_FRAMES).map(str::trim) {
+        let Some((end, number)) = one(line) else { continue };
+        let file = &line[..end];
+        if !is_internal(file) {
+            return Some((shorten(file).into(), number));
+        }
+        innermost = innermost.or(Some((file, number)));
+    }
+    innermost.map(|(file, line)| (shorten(file).into(), line))
 }
 
 #[cfg(test)]

@@ -240,13 +240,11 @@ impl<'m> Interp<'_, 'm, '_> {
     fn loc(&self, at: u32, origin: Option<&str>) -> Loc {
         let own = self.frames.last().map(|frame| (frame, at));
         let callers = self.frames.iter().rev().skip(1).map(|frame| (frame, frame.at));
-        let places: Vec<_> = own
-            .into_iter()
-            .chain(callers)
-            .filter_map(|(frame, at)| frame.code.file.lines.at(at))
-            .collect();
-        let user = places.iter().find(|(file, _)| !is_internal(file));
-        let source = user.or(places.first()).cloned().or_else(|| {
+        let frames = own.into_iter().chain(callers);
+        let mut places = frames.filter_map(|(frame, at)| frame.code.file.lines.at(at)).peekable();
+        let innermost = places.peek().cloned();
+        let user = places.find(|(file, _)| !is_internal(file));
+        let source = user.or(innermost).or_else(|| {
             let frame = self.frames.last()?;
             Some((frame.code.file.entry.clone(), frame.code.file.lines.own(at)))
         });
