@@ -123,7 +123,7 @@ impl PackageWriter {
         fs::create_dir_all(&folder).map_err(|error| PackageWriteError::from_io(&folder, error))?;
         let file =
             File::create_new(&path).map_err(|error| PackageWriteError::from_io(&path, error))?;
-        let blobs = BlobWriter::new(BufWriter::with_capacity(1 << 20, file))
+        let blobs = BlobWriter::new(BufWriter::with_capacity(1 << 16, file))
             .map_err(|error| PackageWriteError::from_blob(&path, error))?;
         Ok(WeightFile { name: name.to_owned(), path, blobs })
     }
