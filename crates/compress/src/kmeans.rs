@@ -402,7 +402,8 @@ struct Priced<'a> {
     low: Vec<u32>,
     /// The first possible end of a cluster that starts at `i`, or at one behind it.
     end: Vec<u32>,
-    least: Vec<f64>,
+    starts: Starts,
+    /// The best start for each end.
     start: Vec<u32>,
 }
 
@@ -413,21 +414,20 @@ impl<'a> Priced<'a> {
             sums,
             low: vec![0; count],
             end: vec![0; count + 1],
-            least: vec![0.0; count],
+            starts: Starts {
+                weight: vec![0.0; count],
+                value: vec![0.0; count],
+                base: vec![0.0; count],
+                costs: [0.0; SOME],
+            },
             start: vec![0; count],
         }
     }
 
     fn cuts(&mut self, price: f64) -> Found {
         self.limits(price);
-        let n = self.sums.len();
-        let mut row = 1;
-        while row <= n {
-            let end = (self.end[row] as usize).clamp(row + 1, n + 1);
-            self.rows((row, end - 1), price);
-            row = end;
-        }
-        let mut cuts = vec![n];
+        pulp::Arch::new().dispatch(Rows { priced: self, price });
+        let mut cuts = vec![self.sums.len()];
         while let Some(&last) = cuts.last().filter(|&&last| last > 0) {
             cuts.push(self.start[last] as usize);
         }
@@ -469,19 +469,16 @@ impl<'a> Priced<'a> {
     }
 
     /// Fills the rows from `first` to `last`, whose starts all lie before `first`.
+    #[inline(always)]
     fn rows(&mut self, (first, last): (usize, usize), price: f64) {
         let mut work = vec![(first, last, self.low[first] as usize, first - 1)];
         while let Some((first, last, from, to)) = work.pop() {
             let j = usize::midpoint(first, last);
             let from = from.max(self.low[j] as usize).min(to);
-            let (mut least, mut at) = (f64::INFINITY, from);
-            for (i, before) in self.least[from..=to].iter().enumerate() {
-                let cost = before + self.sums.cost(from + i, j);
-                if cost < least {
-                    (least, at) = (cost, from + i);
-                }
-            }
-            self.least[j] = least + price;
+            let range = from..to + 1;
+            let end = self.sums.of[j];
+            let (least, at) = self.starts.best(range, end);
+            self.starts.push(j, end, least + end.square + price);
             self.start[j] = at as u32;
             if j > first {
                 work.push((first, j - 1, from, at));
@@ -490,6 +487,86 @@ impl<'a> Priced<'a> {
                 work.push((j + 1, last, at, to));
             }
         }
+    }
+}
+
+/// All rows with the widest instructions.
+struct Rows<'a, 'b> {
+    priced: &'a mut Priced<'b>,
+    price: f64,
+}
+
+impl pulp::WithSimd for Rows<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let n = self.priced.sums.len();
+        let mut row = 1;
+        while row <= n {
+            let end = (self.priced.end[row] as usize).clamp(row + 1, n + 1);
+            self.priced.rows((row, end - 1), self.price);
+            row = end;
+        }
+    }
+}
+
+/// Where the last cluster may start: sums up to there, and the least cost up to there less the sum of
+/// squares, each in a row of its own.
+struct Starts {
+    weight: Vec<f64>,
+    value: Vec<f64>,
+    base: Vec<f64>,
+    /// Costs of some starts.
+    costs: [f64; SOME],
+}
+
+/// Starts that are looked at together.
+const SOME: usize = 64;
+
+impl Starts {
+    #[inline(always)]
+    fn push(&mut self, at: usize, sum: Sum, least: f64) {
+        self.weight[at] = sum.weight;
+        self.value[at] = sum.value;
+        self.base[at] = least - sum.square;
+    }
+
+    /// The least cost of a cluster up to `end` from a start in `range`, less the sum of squares up to `end`; and
+    /// that start.
+    #[inline(always)]
+    fn best(&mut self, range: std::ops::Range<usize>, end: Sum) -> (f64, usize) {
+        let (mut least, mut at) = (f64::INFINITY, range.start);
+        let mut first = range.start;
+        while first < range.end {
+            let count = SOME.min(range.end - first);
+            let weights = &self.weight[first..first + count];
+            let values = &self.value[first..first + count];
+            let bases = &self.base[first..first + count];
+            let costs = &mut self.costs[..count];
+            let starts = weights.iter().zip(values).zip(bases);
+            for (cost, ((&weight, &value), &base)) in costs.iter_mut().zip(starts) {
+                let value = end.value - value;
+                *cost = base - value * value / (end.weight - weight);
+            }
+            let mut lanes = [f64::INFINITY; 4];
+            let (fours, rest) = costs.as_chunks::<4>();
+            for four in fours {
+                for k in 0..4 {
+                    lanes[k] = if four[k] < lanes[k] { four[k] } else { lanes[k] };
+                }
+            }
+            let mut here = lanes[0].min(lanes[1]).min(lanes[2].min(lanes[3]));
+            for &cost in rest {
+                here = here.min(cost);
+            }
+            if here < least {
+                least = here;
+                at = first + costs.iter().position(|&cost| cost == here).unwrap_or(0);
+            }
+            first += count;
+        }
+        (least, at)
     }
 }
 

@@ -253,13 +253,22 @@ fn gather_vectors(elements: &[f32], shape: &[usize], cut: &Cut) -> Vec<f32> {
     if width == 1 {
         return cut.groups.gather(elements);
     }
-    let inner: usize = shape[cut.axis + 1..].iter().product();
-    let mut planes: Vec<Vec<f32>> = Vec::with_capacity(width);
+    let inner = shape[cut.axis + 1..].iter().product::<usize>().max(1);
+    let mut found = vec![0.0; elements.len()];
+    let mut plane = Vec::with_capacity(elements.len() / width);
     for v in 0..width {
-        let rows = elements.chunks(inner.max(1)).skip(v).step_by(width);
-        planes.push(cut.groups.gather(&rows.flatten().copied().collect::<Vec<f32>>()));
+        plane.clear();
+        for row in elements.chunks(inner).skip(v).step_by(width) {
+            plane.extend_from_slice(row);
+        }
+        let gathered =
+            if cut.groups.is_contiguous() { None } else { Some(cut.groups.gather(&plane)) };
+        let plane = gathered.as_ref().unwrap_or(&plane);
+        for (vector, &x) in found.chunks_exact_mut(width).zip(plane) {
+            vector[v] = x;
+        }
     }
-    (0..elements.len() / width).flat_map(|at| planes.iter().map(move |plane| plane[at])).collect()
+    found
 }
 
 /// A group: its table, filled up with zeros, and indices into it.

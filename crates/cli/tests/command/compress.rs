@@ -324,3 +324,39 @@ func @main(%x: tensor<1x16x5x5xf32>) -> (y: tensor<1x16x3x3xf32>) {
         folder.line("verify d.mlpackage --source c.mlpackage --tolerance rtol=0").ok();
     }
 }
+
+#[test]
+fn weights_of_other_types_and_sizes_are_told() {
+    let folder = Folder::new();
+    let body = "weights {
+  @zeros : tensor<4x8xf32> = splat(0.0)
+  @one : tensor<1x8xf32> = splat(0.5)
+}
+func @main(%x: tensor<2x8xf64>, %i: tensor<2x8xf32>) -> (y: tensor<2x4xf64>, z: tensor<2x4xf32>, o: tensor<2x1xf32>) {
+  %w = const [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]] : tensor<4x8xf64>
+  %y = linear %x, %w
+  %zeros = const @zeros : tensor<4x8xf32>
+  %z = linear %i, %zeros
+  %one = const @one : tensor<1x8xf32>
+  %o = linear %i, %one
+  return %y, %z, %o
+}
+";
+    folder.file("odd.mlc", body).file("r.toml", "scheme = \"w8\"\nthreshold = 0\n");
+    let ran = folder.line("compress odd.mlc --recipe r.toml -o c.mlc --no-verify").ok();
+    assert!(ran.stderr.contains("it is of f64"), "{}", ran.stderr);
+    folder.line("compress odd.mlc --recipe r.toml -o c.mlc --force").ok();
+}
+
+#[test]
+fn names_may_have_any_character() {
+    let folder = Folder::new();
+    let text = model(5).replace("%a ", "%\"q & k\" ").replace(", %a\n", ", %\"q & k\"\n");
+    folder.file("m.mlc", &text);
+    folder.file("r.toml", "[[rule]]\nonly = [\"name=q & k\"]\nscheme = \"w8\"\n");
+    let ran = folder.line("compress m.mlc --recipe r.toml -o c.mlc --json").ok();
+    let report = ran.json()["report"].clone();
+    assert_eq!(report["weights"].as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(report["weights"][0]["name"], "q & k");
+    folder.line("compress m.mlc --max-bytes 6k -o d.mlc --target ios18").ok();
+}
