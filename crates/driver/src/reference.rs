@@ -152,7 +152,7 @@ impl<'a> Runner<'a> {
                     limit(input, 1).map_err(|e| evaluation("inputs", &e))?;
                 }
             }
-            match call(&mut evaluator, inputs, &mut states) {
+            match call(&mut evaluator, (inputs, &self.masks), &mut states) {
                 Ok(call) => calls.push(call),
                 Err(error) => return Ok(Err(error)),
             }
@@ -162,10 +162,11 @@ impl<'a> Runner<'a> {
 }
 
 /// Runs the reference, with ones and zeros for integers if random ones turn out to be no indices, with
-/// zeros if those are none either, and with floats below 1 if indices are made from floats.
+/// zeros if those are none either, and with floats below 1 if indices are made from floats. Masks never become
+/// all zeros: what nothing is left of differs by how "nothing" is spelled.
 fn call(
     evaluator: &mut Evaluator<'_>,
-    mut inputs: Vec<Array>,
+    (mut inputs, masks): (Vec<Array>, &[bool]),
     states: &mut States,
 ) -> Result<Call, EvalError> {
     // A run that fails may have written states before it did.
@@ -173,7 +174,10 @@ fn call(
     let mut outputs = evaluator.run(&inputs, states);
     for greatest in [1, 0] {
         if outputs.as_ref().is_err_and(is_undefined) {
-            inputs.iter_mut().try_for_each(|input| limit(input, greatest))?;
+            for (at, input) in inputs.iter_mut().enumerate() {
+                let mask = masks.get(at) == Some(&true);
+                limit(input, if mask { 1 } else { greatest })?;
+            }
             states.clone_from(&start);
             outputs = evaluator.run(&inputs, states);
         }
