@@ -117,6 +117,9 @@ def row(name, args):
             return result
         checked, told_checked = convert(args.mlc, model, goal)
         result["checked"] = measured(checked) | {"verified": told_checked["verify"] is not None}
+        # What was seen in the comparison lets more be computed in half precision: this is what users get.
+        result["ops"] = sum(count for _, count in told_checked["functions"])
+        result["bytes"] = size(goal)
         result["copy_input"] = limits.copy(model, args.keep / "copy.bin")
         result["round"] = limits.round_weights(model, args.keep / "copy.bin")
         if model.stat().st_size > CONFINED:

@@ -14,7 +14,8 @@ once before, so that every tool finds them in memory. `mlc` is the fastest of fi
 coremltools runs once, and what is compared is its call of `convert` alone, without starting Python, reading the
 model and writing the package (the whole process stands beside it). `checked` is the default, which runs source
 and result in the evaluator and compares them, which coremltools does not do; it is skipped where it would take
-more than a minute. `plain` is `--no-verify`.
+more than a minute. `plain` is `--no-verify`. Ops and packages are those of the checked conversion: what is seen as
+it runs lets norms be computed in half precision.
 
 Memory is the most that a process held: *own* is what no file backs (`RssAnon`, looked at every two
 milliseconds), *all* has the pages of mapped inputs in it, which the system takes back when it needs them.
