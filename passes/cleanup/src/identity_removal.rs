@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::rewrite;
 
 /// Removes ops that give back their own operand: `identity`; `reshape`, `transpose`, `cast`, `pad`,
-/// `tile`, slices and joins that change nothing; `x·1`, `x/1`, `x−0`. A `cast` of a `cast` becomes one
+/// `tile`, slices and joins that change nothing; `x·1`, `x/1`, `x−0`; and zero points of 0. A `cast` of a `cast` becomes one
 /// where the first loses nothing.
 ///
 /// ```mlc before
@@ -47,6 +47,9 @@ impl Pass for IdentityRemoval {
                 if yields.replace(b, result, same) {
                     return Ok(Action::Replace(vec![same]));
                 }
+            }
+            if let Some(value) = without_zero(b, node)? {
+                return Ok(Action::Replace(vec![value]));
             }
             let Some((x, dtype)) = inner_of_casts(b, node) else { return Ok(Action::Keep) };
             let result = b.results(node)[0];
@@ -93,6 +96,21 @@ fn unchanged(b: &Builder<'_>, node: Node) -> Option<Value> {
         _ => None,
     };
     found.filter(|&value| same_type(value))
+}
+
+/// `quantize` or `dequantize` without a zero point of 0.
+fn without_zero(b: &mut Builder<'_>, node: Node) -> Result<Option<Value>> {
+    let data = &b.function().nodes[node];
+    let op = data.op.clone();
+    let &[x, zero, scale] = data.operands.all() else { return Ok(None) };
+    if !b.constant_of(zero).is_some_and(|zero| is_all(zero, 0.0)) {
+        return Ok(None);
+    }
+    Ok(match op {
+        Op::Quantize(op) => Some(op.build(b, x, None, scale)?),
+        Op::Dequantize(op) => Some(op.build(b, x, None, scale)?),
+        _ => None,
+    })
 }
 
 /// Whether every element is `number`, `-0` and `0` told apart; only of constants that are cheap to
