@@ -7,33 +7,21 @@
 use std::collections::BTreeMap;
 
 use mlc_eval::Array;
-use mlc_ir::infer::normalize_axes;
-use mlc_ir::{Function, Node, Op, Program, Trait, Uses, Value};
+use mlc_ir::{Function, Program, Trait, Uses, Value};
+use mlc_precision::{Guarded, guarded};
 
 /// The least value seen of what each guard is put on, by the name of its result and of views of it: the variance
 /// of what a norm is given, the other operand of a sum or a bound.
 pub(crate) type Least = BTreeMap<String, f64>;
 
-/// Epsilons from here on are numbers of half precision.
-const SMALL: f64 = 6e-8;
-
 /// Views of a result that are looked at.
 const MAX_VIEWS: usize = 16;
-
-/// What is measured of a value.
-#[derive(Debug)]
-enum Measure {
-    /// The variance along these axes.
-    Variance(Vec<usize>),
-    /// The elements.
-    Element,
-}
 
 /// An op with a small epsilon.
 #[derive(Debug)]
 struct Guard {
     names: Vec<String>,
-    measure: Measure,
+    of: Guarded,
 }
 
 /// The ops with a small epsilon of a function, by what they are given.
@@ -45,10 +33,10 @@ impl Guards {
         let uses = Uses::of(function);
         let mut guards = Self::default();
         function.for_each_node(&mut |_, node| {
-            let Some((x, measure)) = guarded(program, function, node) else { return };
+            let Some((x, of)) = guarded(program, function, node) else { return };
             let Some(&result) = function.nodes[node].results.first() else { return };
             let names = names((function, &uses), result);
-            guards.0.entry(x).or_default().push(Guard { names, measure });
+            guards.0.entry(x).or_default().push(Guard { names, of });
         });
         guards
     }
@@ -57,9 +45,9 @@ impl Guards {
     pub(crate) fn look(&self, value: Value, array: &Array, least: &mut Least) {
         for guard in self.0.get(&value).into_iter().flatten() {
             let Ok(elements) = array.to_f32s() else { continue };
-            let measured = match &guard.measure {
-                Measure::Variance(axes) => least_variance(&elements, array.shape(), axes),
-                Measure::Element => elements.iter().map(|&x| f64::from(x)).min_by(f64::total_cmp),
+            let measured = match &guard.of {
+                Guarded::Variance(axes) => least_variance(&elements, array.shape(), axes),
+                Guarded::Element => elements.iter().map(|&x| f64::from(x)).min_by(f64::total_cmp),
             };
             let Some(measured) = measured.filter(|x| x.is_finite()) else { continue };
             for name in &guard.names {
@@ -67,43 +55,6 @@ impl Guards {
                 *known = known.min(measured);
             }
         }
-    }
-}
-
-/// What an op with a small epsilon guards.
-fn guarded(program: &Program, function: &Function, node: Node) -> Option<(Value, Measure)> {
-    let data = &function.nodes[node];
-    let operands = data.operands.all();
-    let rank = || function.ty(*operands.first()?).as_tensor().map(mlc_ir::TensorType::rank);
-    let is_small = |x: f64| x > 0.0 && x < SMALL;
-    match &data.op {
-        Op::LayerNorm(op) if op.epsilon.0 < SMALL => {
-            let axes = match &op.axes {
-                Some(axes) => normalize_axes(axes, rank()?).ok()?,
-                None => (0..rank()?).collect(),
-            };
-            Some((operands[0], Measure::Variance(axes)))
-        }
-        Op::InstanceNorm(op) if op.epsilon.0 < SMALL => {
-            Some((operands[0], Measure::Variance((2..rank()?).collect())))
-        }
-        Op::Clip(op) if is_small(op.alpha.0) => Some((operands[0], Measure::Element)),
-        Op::Threshold(op) if is_small(op.alpha.0) => Some((operands[0], Measure::Element)),
-        Op::Add(_) | Op::Maximum(_) => {
-            let &[x, y] = operands else { return None };
-            let small = |value: Value| {
-                let tensor = program.constant_of(function, value)?;
-                let float = tensor.dtype().is_float() && tensor.count() == 1;
-                let element = if float { tensor.to_f64s().ok()?.first().copied() } else { None };
-                element.filter(|&element| is_small(element))
-            };
-            match (small(x), small(y)) {
-                (None, Some(_)) => Some((x, Measure::Element)),
-                (Some(_), None) => Some((y, Measure::Element)),
-                _ => None,
-            }
-        }
-        _ => None,
     }
 }
 

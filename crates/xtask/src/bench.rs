@@ -15,7 +15,8 @@ const PAGE: &str = "BENCHMARKS.md";
 /// Models and results, where `--keep` names no other place.
 const FOLDER: &str = "target/bench";
 
-const ENVIRONMENT: Environment = Environment {
+/// Has torch and transformers, to make models, and coremltools.
+pub(crate) const ENVIRONMENT: Environment = Environment {
     folder: "target/bench-venv",
     requirements: "crates/xtask/bench/requirements.txt",
     variable: "MLC_BENCH_PYTHON",

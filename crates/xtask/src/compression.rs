@@ -11,18 +11,10 @@ use std::process::Command;
 use crate::cases::UNPACKED;
 use crate::conformance::ENVIRONMENT;
 use crate::failure::{Context, Failure, Result};
-use crate::python::Environment;
-use crate::{command, workspace};
+use crate::{bench, command, workspace};
 
 const SCRIPT: &str = "crates/xtask/conformance/compression.py";
 const BUDGET: &str = "crates/xtask/conformance/budget.py";
-
-/// Has torch and transformers, to make models.
-const MODELS: Environment = Environment {
-    folder: "target/bench-venv",
-    requirements: "crates/xtask/bench/requirements.txt",
-    variable: "MLC_BENCH_PYTHON",
-};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     command::run(&mut command::cargo(build))?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let environment = if args.budget { MODELS } else { ENVIRONMENT };
+    let environment = if args.budget { bench::ENVIRONMENT } else { ENVIRONMENT };
     let mut compare = Command::new(environment.python(&root)?);
     compare.env("PYTHONDONTWRITEBYTECODE", "1").env("TQDM_DISABLE", "1");
     compare.arg(root.join(if args.budget { BUDGET } else { SCRIPT }));

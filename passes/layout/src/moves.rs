@@ -10,14 +10,10 @@ pub(crate) fn moved(function: &Function) -> u64 {
     function.for_each_node(&mut |_, node| {
         let data = &function.nodes[node];
         let (Op::Transpose(op), Some(&result)) = (&data.op, data.results.first()) else { return };
-        let rank = op.perm.len() as i64;
-        let swapped = (0..rank - 2).chain([rank - 1, rank - 2]);
         let users = uses.users(result);
         let is_attention =
             |user: &Node| matches!(function.nodes[*user].op, Op::ScaledDotProductAttention(_));
-        if swapped.eq(op.perm.iter().map(|axis| axis.rem_euclid(rank)))
-            && users.iter().all(is_attention)
-        {
+        if op.is_of_last_two() && users.iter().all(is_attention) {
             return;
         }
         moved = moved.saturating_add(elements(function, result));

@@ -1,6 +1,6 @@
 //! The pass `engine-attention`.
 
-use mlc_ir::ops::{Op, Transpose};
+use mlc_ir::ops::Op;
 use mlc_ir::{Action, Builder, Program, Rewriter, Value};
 use mlc_pass::{Changed, Pass, PassCx, PassError, Phase, Result};
 use serde::{Deserialize, Serialize};
@@ -81,9 +81,6 @@ impl Pass for EngineAttention {
 /// What `value` is a transpose of, if only its last two axes are swapped.
 fn turned(b: &Builder<'_>, value: Value) -> Option<Value> {
     let (_, data) = b.function().def(value)?;
-    let Op::Transpose(Transpose { perm }) = &data.op else { return None };
-    let rank = perm.len() as i64;
-    let swapped = (0..rank - 2).chain([rank - 1, rank - 2]);
-    let own = perm.iter().map(|axis| axis.rem_euclid(rank));
-    own.eq(swapped).then(|| data.operands.all()[0])
+    let Op::Transpose(op) = &data.op else { return None };
+    op.is_of_last_two().then(|| data.operands.all()[0])
 }

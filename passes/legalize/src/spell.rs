@@ -58,9 +58,8 @@ pub(crate) fn attention(b: &mut Builder<'_>, parts: &Parts) -> Result<Option<Val
     }
     let product = Matmul { transpose_x: false, transpose_y: true };
     let turned = product.build(b, value, weights)?;
-    let rank = b.tensor(turned)?.rank() as i64;
-    let perm = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
-    Ok(Some(Transpose { perm }.build(b, turned)?))
+    let rank = b.tensor(turned)?.rank();
+    Ok(Some(Transpose::last_two(rank).build(b, turned)?))
 }
 
 /// Channels made of the pixels of blocks.

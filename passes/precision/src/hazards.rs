@@ -12,6 +12,7 @@ use mlc_pass::{PassCx, Result};
 use mlc_tensor::DType;
 
 use crate::facts::{FactBook, LEAST, MASK, MAX, overflows, vanishes};
+use crate::guard::guarded;
 use crate::interval::Interval;
 use crate::lift::{self, Lift};
 use crate::ranges::{Clamped, Declared, Ranges};
@@ -192,17 +193,9 @@ impl Search<'_> {
     fn is_far(&self, node: Node) -> bool {
         let data = &self.function.nodes[node];
         let Some(least) = data.results.first().and_then(|&y| self.least(y)) else { return false };
-        let guard = matches!(
-            data.op,
-            Op::LayerNorm(_)
-                | Op::InstanceNorm(_)
-                | Op::Add(_)
-                | Op::Maximum(_)
-                | Op::Clip(_)
-                | Op::Threshold(_)
-        );
         // v + e is v·(1 + e / v).
-        guard && least > 0.0 && LEAST / least <= 0.5 * f64::from(f16::EPSILON)
+        let is_guard = guarded(self.program, self.function, node).is_some();
+        is_guard && least > 0.0 && LEAST / least <= 0.5 * f64::from(f16::EPSILON)
     }
 
     /// What is declared of a guard with that result, or with a result that it is moved to.

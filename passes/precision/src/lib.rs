@@ -5,6 +5,7 @@
 //! and outputs stay unless the options name them.
 
 mod facts;
+mod guard;
 mod hazards;
 mod interval;
 mod lift;
@@ -14,6 +15,7 @@ mod ranges;
 
 use mlc_pass::{PassEntry, PassList};
 
+pub use guard::{Guarded, guarded};
 pub use precision::{Float, Precision};
 
 /// The passes of this crate.

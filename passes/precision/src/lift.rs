@@ -8,12 +8,13 @@
 use std::collections::BTreeSet;
 
 use mlc_ir::ops::Mul;
-use mlc_ir::{Builder, Function, Node, NodeData, Op, Operands, Program, Trait, Uses, Value};
+use mlc_ir::{Builder, Function, Node, NodeData, Op, Program, Trait, Uses, Value};
 use mlc_pass::Result;
 use mlc_tensor::{DType, Tensor, ZipOp};
 
 use crate::facts::FactBook;
 use crate::hazards::Hazards;
+use crate::narrow::in_place_of;
 
 /// The exponent of the power of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,43 +41,22 @@ impl Lift {
         2f64.powi(self.0)
     }
 
-    /// `halves` with the weight and the bias of the layer `node`, multiplied, in half precision.
-    pub(crate) fn operands(
-        self,
-        b: &mut Builder<'_>,
-        node: Node,
-        halves: &Operands,
-    ) -> Result<Operands> {
-        let wide = b.function().nodes[node].operands.clone();
-        let mut lifted = Operands::new();
-        for slot in 0..halves.slots() {
-            if slot != WEIGHT && slot != BIAS {
-                lifted.push_slot(halves.slot(slot).iter().copied());
-                continue;
-            }
-            let mut values = Vec::new();
-            for &value in wide.slot(slot) {
-                values.push(self.constant(b, value)?);
-            }
-            lifted.push_slot(values);
-        }
-        Ok(lifted)
+    /// Whether the weight or the bias of a layer stands in that slot.
+    pub(crate) fn has(slot: usize) -> bool {
+        slot == WEIGHT || slot == BIAS
     }
 
-    fn constant(self, b: &mut Builder<'_>, value: Value) -> Result<Value> {
+    /// A weight or a bias, a constant, multiplied and in half precision.
+    pub(crate) fn constant(self, b: &mut Builder<'_>, value: Value) -> Result<Value> {
         let function = b.function();
         let Some((_, NodeData { op: Op::Const(op), .. })) = function.def(value) else {
             return Ok(value);
         };
         let id = op.value;
-        let name = b.program.consts.name(id).map(str::to_owned);
         let tensor = b.program.consts.get(id).cast(DType::F32)?;
         let factor = Tensor::full(DType::F32, &[], self.factor())?;
         let tensor = Tensor::zip(ZipOp::Mul, &tensor, &factor)?.cast(DType::F16)?;
-        if let Some(name) = name {
-            b.program.consts.intern_named(tensor.clone(), &name);
-        }
-        Ok(b.constant(tensor)?)
+        in_place_of(b, id, tensor)
     }
 
     /// The result of the layer divided.

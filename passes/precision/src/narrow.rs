@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use mlc_ir::ops::{
     Cast, ClampedRelu, Clip, InstanceNorm, LayerNorm, Op, ReadState, Threshold, WriteState,
 };
-use mlc_ir::{Builder, F64, Function, Node, Operands, Region, Type, Value};
+use mlc_ir::{Builder, ConstId, F64, Function, Node, Operands, Region, Type, Value};
 use mlc_pass::{Rebuild, Result, Selector, Step, append_like};
 use mlc_target::{DataType, Opset, signature, versions};
 use mlc_tensor::{DType, Tensor};
 
 use crate::facts::{LEAST, MASK, MAX, halved};
 use crate::hazards::{Hazards, is_wide};
+use crate::lift::Lift;
 
 /// Parameters and outputs whose own type becomes f16, by position.
 #[derive(Default)]
@@ -113,12 +114,8 @@ impl Narrow {
         };
         let half = match constant {
             Some(id) => {
-                let name = b.program.consts.name(id).map(str::to_owned);
                 let tensor = halved(b.program.consts.get(id), bound)?;
-                if let Some(name) = name {
-                    b.program.consts.intern_named(tensor.clone(), &name);
-                }
-                b.constant(tensor)?
+                in_place_of(b, id, tensor)?
             }
             None => Cast { dtype: DType::F16 }.build(b, value)?,
         };
@@ -133,6 +130,7 @@ impl Narrow {
             let data = &b.function().nodes[node];
             (data.op.clone(), data.operands.clone())
         };
+        let lift = self.hazards.lifted.get(&node).copied();
         let mut operands = Operands::new();
         let mut any = false;
         for slot in 0..old.slots() {
@@ -143,6 +141,10 @@ impl Narrow {
                     continue;
                 }
                 any = true;
+                if let Some(lift) = lift.filter(|_| Lift::has(slot)) {
+                    values.push(lift.constant(b, value)?);
+                    continue;
+                }
                 let guard = matches!(op, Op::Add(_) | Op::Maximum(_));
                 let epsilon = b.constant_of(value).filter(|_| guard && self.is_raised(node));
                 if let Some(shape) = epsilon.map(|tensor| tensor.shape().to_vec()) {
@@ -170,12 +172,6 @@ impl Narrow {
             true => raised(&b.function().nodes[node].op),
             false => bounded(&b.function().nodes[node].op),
         };
-        let lift = self.hazards.lifted.get(&node).copied();
-        let operands = match lift {
-            // The weights of the op as it was: those in half precision have no digits.
-            Some(lift) => lift.operands(b, node, &operands)?,
-            None => operands,
-        };
         let Ok(mut results) = append_like(b, node, op, operands) else {
             // What does not fit in f16 stays, without the casts that were made for it.
             b.function_mut().regions[region].nodes.truncate(linked);
@@ -184,7 +180,7 @@ impl Narrow {
             }
             return Ok(Step::Keep);
         };
-        if let Some(lift) = lift {
+        if let Some(lift) = self.hazards.lifted.get(&node) {
             for result in &mut results {
                 *result = lift.lowered(b, *result)?;
             }
@@ -271,6 +267,14 @@ impl Rebuild for Narrow {
         }
         Ok(())
     }
+}
+
+/// The constant `tensor` under the name of the constant `id`.
+pub(crate) fn in_place_of(b: &mut Builder<'_>, id: ConstId, tensor: Tensor) -> Result<Value> {
+    if let Some(name) = b.program.consts.name(id).map(str::to_owned) {
+        b.program.consts.intern_named(tensor.clone(), &name);
+    }
+    Ok(b.constant(tensor)?)
 }
 
 /// The op with the least epsilon of half precision.

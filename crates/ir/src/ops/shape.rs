@@ -37,6 +37,23 @@ op! {
     } + Pure + View => infer_reshape_like;
 }
 
+impl Transpose {
+    /// Swaps the last two of `rank` axes, at least 2.
+    #[must_use]
+    pub fn last_two(rank: usize) -> Self {
+        let rank = rank as i64;
+        Self { perm: (0..rank - 2).chain([rank - 1, rank - 2]).collect() }
+    }
+
+    /// Whether it swaps the last two axes and moves no other.
+    #[must_use]
+    pub fn is_of_last_two(&self) -> bool {
+        let rank = self.perm.len();
+        let own = self.perm.iter().map(|axis| axis.rem_euclid(rank.max(1) as i64));
+        rank >= 2 && own.eq(Self::last_two(rank).perm)
+    }
+}
+
 fn infer_shape(_: &Shape, cx: &InferCx<'_>) -> OpResult<Inferred> {
     let ty = cx.tensor("x")?;
     let rank = Dim::Const(ty.rank() as i64);

@@ -65,12 +65,10 @@ pub fn compare(
     }
     let (mut worst, mut greatest, mut at) = (0f64, 0f64, 0);
     for (i, (&a, &b)) in a.iter().zip(&b).enumerate() {
-        if a == b || (a.is_nan() && b.is_nan()) {
+        let gap = gap(a, b);
+        if gap == 0.0 {
             continue;
         }
-        // A difference with NaN or infinity in it is beyond every allowance.
-        let gap = (a - b).abs();
-        let gap = if gap.is_nan() { f64::INFINITY } else { gap };
         greatest = greatest.max(gap);
         let of_allowed = match gap.is_finite() {
             true => gap / scales.allowed((rule, precision), b),
@@ -106,14 +104,18 @@ pub fn relative(a: &Array, b: &Array) -> Result<f64, String> {
     let numbers =
         (a.to_f64s().map_err(|e| e.to_string())?, b.to_f64s().map_err(|e| e.to_string())?);
     let scale = if a.dtype().is_float() { Scales::of(&numbers.1).most } else { 1.0 };
-    let gaps = numbers.0.iter().zip(&numbers.1).map(|(&a, &b)| {
-        match a == b || (a.is_nan() && b.is_nan()) {
-            true => 0.0,
-            false if (a - b).is_finite() && a.is_finite() => (a - b).abs() / scale,
-            false => f64::INFINITY,
-        }
-    });
+    let gaps = numbers.0.iter().zip(&numbers.1).map(|(&a, &b)| gap(a, b) / scale);
     Ok(gaps.fold(0.0, f64::max))
+}
+
+/// How far two numbers are apart; a difference with NaN or infinity in it is beyond every allowance.
+fn gap(a: f64, b: f64) -> f64 {
+    let gap = (a - b).abs();
+    match a == b || (a.is_nan() && b.is_nan()) {
+        true => 0.0,
+        false if gap.is_nan() => f64::INFINITY,
+        false => gap,
+    }
 }
 
 fn integers(

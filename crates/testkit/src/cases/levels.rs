@@ -4,7 +4,6 @@ use mlc_driver::Preset;
 use mlc_eval::Array;
 use mlc_ir::Program;
 
-use super::calls;
 use super::compare::relative;
 use super::outcome::Failure;
 use super::run::{Work, in_call};
@@ -45,19 +44,11 @@ pub(super) fn agree(work: &Work<'_>, program: &Program, level: Preset) -> Result
 
 /// For each call its name, outputs, and states after it.
 fn results(work: &Work<'_>, program: &Program) -> Result<Vec<(String, Vec<Array>)>, Failure> {
-    let main = program.function("main").or_else(|| program.func_ids().next());
-    let func = main.ok_or_else(|| Failure::new("evaluation", "there is no function"))?;
     let mut results = Vec::new();
-    for sequence in &work.references.sequences {
-        let Some(first) = sequence.first() else { continue };
-        let mut states = calls::states((program, func), first, &work.references.stored)
-            .map_err(|error| Failure::new("states", error))?;
-        for call in sequence {
-            let mut outputs = calls::run((program, func), call, &mut states)
-                .map_err(|error| Failure::new("evaluation", error.to_string()))?;
-            outputs.extend(states.values().cloned());
-            results.push((call.name.clone(), outputs));
-        }
-    }
+    work.each_call(program, &mut |call, outputs, states| {
+        let all = outputs.iter().chain(states.values()).cloned().collect();
+        results.push((call.name.clone(), all));
+        Ok(())
+    })?;
     Ok(results)
 }

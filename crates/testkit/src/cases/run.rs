@@ -125,9 +125,9 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
 }
 
 /// What the calls of a case start from.
-pub(super) struct References {
-    pub(super) sequences: Vec<Sequence>,
-    pub(super) stored: BTreeMap<String, Array>,
+struct References {
+    sequences: Vec<Sequence>,
+    stored: BTreeMap<String, Array>,
     /// The shapes of the inputs, where the file does not tell them.
     inputs: Vec<InputRequest>,
 }
@@ -236,11 +236,14 @@ fn stored(file: &Path) -> BTreeMap<String, Array> {
     found
 }
 
+/// Is shown a call, what comes out, and the states after it.
+pub(super) type See<'s> = dyn FnMut(&Call, &[Array], &States) -> Result<(), Failure> + 's;
+
 /// A case and what it is converted for.
 pub(super) struct Work<'a> {
     pub(super) driver: &'a Driver,
     case: &'a Case,
-    pub(super) references: &'a References,
+    references: &'a References,
     plan: &'a Plan,
     config: Config,
 }
@@ -335,11 +338,10 @@ impl Work<'_> {
         }
     }
 
-    /// The greatest relative difference.
-    fn compare_all(&self, program: &Program, precision: Precision) -> Result<f64, Failure> {
+    /// Evaluates every call, and shows it to `see` with what comes out and the states after it.
+    pub(super) fn each_call(&self, program: &Program, see: &mut See<'_>) -> Result<(), Failure> {
         let main = program.function("main").or_else(|| program.func_ids().next());
         let func = main.ok_or_else(|| Failure::new("evaluation", "there is no function"))?;
-        let mut worst = 0f64;
         for sequence in &self.references.sequences {
             let Some(first) = sequence.first() else { continue };
             let mut states = calls::states((program, func), first, &self.references.stored)
@@ -347,12 +349,22 @@ impl Work<'_> {
             for call in sequence {
                 let outputs = calls::run((program, func), call, &mut states)
                     .map_err(|error| Failure::new("evaluation", error.to_string()))?;
-                let agreed = self
-                    .compare_call(call, &outputs, &states, precision)
-                    .map_err(|error| in_call(&call.name, &error))?;
-                worst = worst.max(agreed);
+                see(call, &outputs, &states)?;
             }
         }
+        Ok(())
+    }
+
+    /// The greatest relative difference.
+    fn compare_all(&self, program: &Program, precision: Precision) -> Result<f64, Failure> {
+        let mut worst = 0f64;
+        self.each_call(program, &mut |call, outputs, states| {
+            let agreed = self
+                .compare_call(call, outputs, states, precision)
+                .map_err(|error| in_call(&call.name, &error))?;
+            worst = worst.max(agreed);
+            Ok(())
+        })?;
         Ok(worst)
     }
 

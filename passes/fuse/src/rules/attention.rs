@@ -88,7 +88,7 @@ fn attention(m: &Match<'_>) -> Option<Build> {
     let mask = found.mask(m, scores)?;
     let rows = |class: Build, are_rows: bool| match are_rows {
         true => class,
-        false => m.build(Transpose { perm: swapped(rank) }, [class]),
+        false => m.build(Transpose::last_two(rank), [class]),
     };
     let key = rows(key, found.keys_are_rows);
     let query = rows(query, found.queries_are_rows);
@@ -138,12 +138,6 @@ fn stripped(m: &Match<'_>, class: Class<'_>, depth: usize) -> Option<(Build, f64
     let op = class.find::<Reshape>()?;
     let (inner, c) = stripped(m, op.operand(0), depth)?;
     Some((m.build(Reshape {}, [inner, op.operand(1).into()]), c))
-}
-
-/// The permutation that swaps the last two of `rank` axes.
-fn swapped(rank: usize) -> Vec<i64> {
-    let rank = rank as i64;
-    (0..rank - 2).chain([rank - 1, rank - 2]).collect()
 }
 
 /// An operand and the finite number that it is multiplied by.

@@ -8,6 +8,8 @@ use mlc_ir::ops::{
 };
 use mlc_tensor::DType;
 
+use super::quantized::are_inverse;
+
 pub(super) const FAMILY: Family = Family {
     name: "cast",
     source: include_str!("cast.rs"),
@@ -124,14 +126,6 @@ fn quantize_of_dequantize(m: &Match<'_>) -> Option<Build> {
     let outer = m.op::<Quantize>()?;
     let inner = outer.operand(0).find::<Dequantize>()?;
     let x = inner.operand(0);
-    let scale = inner.operand(2);
-    let numbers = scale.constant().filter(|scale| scale.count() <= 1 << 14)?.to_f64s().ok()?;
-    // The product and the quotient must be normal numbers.
-    let range = if scale.dtype()?.bits() < 32 { 1e-3..=1e2 } else { 1e-30..=1e30 };
-    let fits = outer.operand(2) == scale
-        && outer.opt(1) == inner.opt(1)
-        && outer.axis == inner.axis
-        && numbers.iter().all(|s| range.contains(s))
-        && x.ty() == m.ty();
+    let fits = are_inverse(&outer, &inner)? && outer.axis == inner.axis && x.ty() == m.ty();
     fits.then(|| x.into())
 }

@@ -1,6 +1,6 @@
 //! Quantized values and stored weights.
 
-use mlc_egraph::{Build, Family, Match, rule};
+use mlc_egraph::{Build, Family, Found, Match, rule};
 use mlc_ir::ops::{
     ConstexprBlockwiseShiftScale, ConstexprLutToDense, Dequantize, ExpandDims, Linear, Matmul, Op,
     Quantize, Reshape, Squeeze, Transpose,
@@ -15,6 +15,22 @@ pub(super) const FAMILY: Family = Family {
         rule!(Close, "linear-of-stored", ["matmul"], linear_of_stored),
     ],
 };
+
+/// Most scales that are looked at.
+const MOST_SCALES: usize = 1 << 14;
+
+/// Whether both have the same constant scales and zero points, and scales with which products and quotients are
+/// normal numbers.
+pub(super) fn are_inverse(
+    quantize: &Found<'_, Quantize>,
+    dequantize: &Found<'_, Dequantize>,
+) -> Option<bool> {
+    let scale = dequantize.operand(2);
+    let numbers = scale.constant().filter(|scale| scale.count() <= MOST_SCALES)?.to_f64s().ok()?;
+    let range = if scale.dtype()?.bits() < 32 { 1e-3..=1e2 } else { 1e-30..=1e30 };
+    let same = quantize.operand(2) == scale && quantize.opt(1) == dequantize.opt(1);
+    Some(same && numbers.iter().all(|s| range.contains(s)))
+}
 
 /// `quantize(view(dequantize(x))) = view(x)` with the same scale and zero point, one for all elements
 fn quantize_of_view(m: &Match<'_>) -> Option<Build> {
@@ -31,14 +47,9 @@ fn quantize_of_view(m: &Match<'_>) -> Option<Build> {
         (op.operand(0), op.payload().clone().into(), Vec::new())
     };
     let dequantize = inner.find::<Dequantize>()?;
-    let (x, scale) = (dequantize.operand(0), dequantize.operand(2));
-    let number = scale.scalar()?;
-    // The product and the quotient must be normal numbers.
-    let range = if scale.dtype()?.bits() < 32 { 1e-3..=1e2 } else { 1e-30..=1e30 };
-    let fits = outer.operand(2) == scale
-        && outer.opt(1) == dequantize.opt(1)
-        && range.contains(&number)
-        && x.dtype() == Some(m.ty()?.dtype);
+    let x = dequantize.operand(0);
+    dequantize.operand(2).scalar()?;
+    let fits = are_inverse(&outer, &dequantize)? && x.dtype() == Some(m.ty()?.dtype);
     let mut operands = vec![Build::from(x)];
     operands.extend(rest);
     fits.then(|| Build::of(payload, operands))

@@ -152,10 +152,7 @@ fn matmul_of_transpose(m: &Match<'_>) -> Option<Build> {
     let op = m.op::<Matmul>()?;
     let swapped = |slot: usize| {
         let inner = op.operand(slot).find::<Transpose>()?;
-        let perm = axes(&inner.perm)?;
-        let rank = perm.len() as i64;
-        let wanted = (0..rank - 2).chain([rank - 1, rank - 2]);
-        (rank >= 2 && perm.iter().copied().eq(wanted)).then(|| inner.operand(0))
+        inner.is_of_last_two().then(|| inner.operand(0))
     };
     let (x, y) = (swapped(0), swapped(1));
     if x.is_none() && y.is_none() {
